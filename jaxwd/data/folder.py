@@ -1,0 +1,187 @@
+"""Pictures in one sub-folder a class: any size, colour or gray, bad files named."""
+
+import concurrent.futures
+import hashlib
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jaxwd.data import cache
+from jaxwd.data.dataset import Dataset, Split, from_arrays, from_splits
+from jaxwd.errors import InputError, require
+
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+_SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test",),
+}
+
+
+def image_folder(
+    path: str, *, image_size: int = 64, grayscale: bool = False, seed: int = 0
+) -> Dataset:
+    """Return the pictures below `path`, one sub-folder a class.
+
+    Every picture is turned upright by its EXIF note, resized to a square and decoded
+    once; the result is cached by the files' names, sizes and times. Folders named
+    `train`, `validation` (or `val`) and `test` with the classes inside are taken as
+    the splits; otherwise 70 / 15 / 15 % are drawn at random with classes in balance.
+
+    Args:
+        path: the folder. Hidden files and files that are no pictures are left out.
+        image_size: side of the square in pixels.
+        grayscale: one channel instead of three.
+        seed: of the random split.
+
+    Raises:
+        InputError: no such folder, no pictures, one class only, or files that cannot
+            be decoded: each is named.
+    """
+    require("image_size", image_size, 1, 4096)
+    root = pathlib.Path(path).expanduser()
+    if not root.is_dir():
+        raise InputError(f"folder:{path} is no folder; give folder:PATH with one "
+                         "sub-folder of pictures for each class")  # fmt: skip
+    splits = _split_folders(root)
+    class_roots = splits or {"": root}
+    classes = sorted({d.name for part in class_roots.values() for d in _folders(part)})
+    if not classes:
+        raise InputError(f"folder:{path} is empty; it needs one sub-folder of pictures "
+                         "for each class")  # fmt: skip
+    if len(classes) == 1:
+        raise InputError(
+            f"folder:{path} has the one class {classes[0]!r}; a classification needs at "
+            "least two sub-folders"
+        )
+    files = {
+        part: [
+            (file, label)
+            for label, name in enumerate(classes)
+            for file in _pictures(folder / name)
+        ]
+        for part, folder in class_roots.items()
+    }
+    for part, listed in files.items():
+        found = {label for _, label in listed}
+        missing = [name for label, name in enumerate(classes) if label not in found]
+        if missing:
+            where = f"{path}/{part}" if part else path
+            raise InputError(
+                f"folder:{where}: no pictures for class {', '.join(missing)} (endings "
+                f"read: {' '.join(sorted(SUFFIXES))})"
+            )
+    arrays = cache.decoded(
+        f"folder-{_fingerprint(root, files, image_size, grayscale)}",
+        lambda: _decode_all(files, image_size, grayscale),
+    )
+    source = f"folder {root}"
+    name = f"folder:{root.name}"
+    if splits:
+        parts = [
+            Split(arrays[f"{part}_images"], arrays[f"{part}_labels"])
+            for part in ("train", "validation", "test")
+        ]
+        return from_splits(name, *parts, classes=tuple(classes), source=source)
+    fewest = int(np.bincount(arrays["_labels"]).min())
+    if fewest < 4:
+        rarest = classes[int(np.bincount(arrays["_labels"]).argmin())]
+        raise InputError(
+            f"folder:{path}: class {rarest!r} has {fewest} pictures; at least 4 are "
+            "needed to have some in train, validation and test"
+        )
+    return from_arrays(
+        arrays["_images"],
+        arrays["_labels"],
+        name=name,
+        classes=tuple(classes),
+        seed=seed,
+        source=source,
+    )
+
+
+def _folders(path: pathlib.Path) -> list[pathlib.Path]:
+    return [d for d in path.iterdir() if d.is_dir() and not d.name.startswith(".")]
+
+
+def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Return split → folder where the sub-folders are splits, not classes."""
+    below = {d.name.lower(): d for d in _folders(root)}
+    found = {
+        part: below[name]
+        for part, names in _SPLIT_NAMES.items()
+        for name in names
+        if name in below
+    }
+    return found if len(found) == 3 and len(below) == 3 else {}
+
+
+def _pictures(folder: pathlib.Path) -> list[pathlib.Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and not file.name.startswith(".")
+        and file.is_file()
+    )
+
+
+def _fingerprint(
+    root: pathlib.Path, files: dict[str, list], size: int, grayscale: bool
+) -> str:
+    """Return a name for exactly these files decoded in this way."""
+    digest = hashlib.sha256(f"{size} {grayscale}".encode())
+    for part, listed in files.items():
+        for file, label in listed:
+            stat = file.stat()
+            name = file.relative_to(root)
+            digest.update(
+                f"\n{part} {label} {name} {stat.st_size} {stat.st_mtime_ns}".encode()
+            )
+    return digest.hexdigest()[:24]
+
+
+def _decode_all(files: dict[str, list], size: int, grayscale: bool) -> cache.Arrays:
+    """Return images and labels of every part; raise with the names of bad files."""
+    arrays: cache.Arrays = {}
+    bad: list[tuple[pathlib.Path, str]] = []
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for part, listed in files.items():
+            jobs = [pool.submit(decode, file, size, grayscale) for file, _ in listed]
+            images = []
+            for (file, _), job in zip(listed, jobs, strict=True):
+                try:
+                    images.append(job.result())
+                except Exception as error:  # Pillow raises many kinds
+                    bad.append((file, str(error) or type(error).__name__))
+            if not bad:
+                arrays[f"{part}_images"] = np.stack(images)
+                arrays[f"{part}_labels"] = np.array([c for _, c in listed], np.int32)
+    if bad:
+        named = "; ".join(f"{file} ({why})" for file, why in bad[:5])
+        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise InputError(
+            f"{len(bad)} unreadable image file(s): {named}{more}; repair or remove them"
+        )
+    return arrays
+
+
+def decode(file: Any, size: int | None, grayscale: bool) -> np.ndarray:
+    """Return one picture as uint8 (height, width, 1 or 3), upright and resized."""
+    from PIL import Image, ImageOps
+
+    with Image.open(file) as opened:
+        image: Any = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I;16") or image.mode == "I":
+            # Pillow would cut 16-bit values off at 255; keep their high byte.
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = image.convert("L" if grayscale else "RGB")
+        if size is not None and image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        array = np.asarray(image, np.uint8)
+    return array[..., None] if grayscale else array

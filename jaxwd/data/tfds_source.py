@@ -1,0 +1,153 @@
+"""Any TFDS image classification set through `tfds.data_source`, decoded once.
+
+No TensorFlow: reading array_record needs none, and the sets named in `PREPARED` are
+prepared by `tfds_builders`. Missing data is found out before TFDS is asked, because
+TFDS itself retries for minutes when there is no network.
+"""
+
+import logging
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jaxwd.data import cache
+from jaxwd.data.dataset import Dataset, Split, from_splits
+from jaxwd.data.registry import PREPARED
+from jaxwd.errors import InputError
+
+_HELD_OUT = 1 / 6
+"""Share of the training images used for validation where a set has no such split."""
+
+
+def tfds_dataset(
+    name: str,
+    *,
+    image_size: int | None = None,
+    data_dir: str | None = None,
+    manual_dir: str | None = None,
+) -> Dataset:
+    """Return the TFDS set `name` (also `name/config:version`); see `jaxwd.load`.
+
+    The official test split stays the test split. Where there is no validation split,
+    a class-balanced sixth of the training images becomes it; where there is no test
+    split either, another sixth.
+    """
+    root = pathlib.Path(
+        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    ).expanduser()
+    builder = _prepared_builder(name, root, manual_dir)
+    info = builder.info
+    features = dict(info.features.items())
+    label = features.get("label")
+    if label is None or "image" not in features or not label.num_classes:
+        raise InputError(
+            f"tfds:{name} has the features {', '.join(features)}; an image "
+            "classification set with `image` and `label` is needed"
+        )
+    size = f"-{image_size}" if image_size else ""
+    key = f"{info.full_name.replace('/', '-').replace(':', '-')}{size}"
+    arrays = cache.decoded(key, lambda: _decode(builder, image_size))
+    parts = {
+        split: Split(arrays[f"{split}_images"], arrays[f"{split}_labels"])
+        for split in info.splits
+        if f"{split}_images" in arrays
+    }
+    train, validation, test = _three_splits(name, parts)
+    return from_splits(
+        name,
+        train,
+        validation,
+        test,
+        classes=tuple(label.names),
+        source=f"TFDS {info.full_name}",
+    )
+
+
+def _prepared_builder(name: str, root: pathlib.Path, manual_dir: str | None) -> Any:
+    """Return the builder of a set that lies prepared under `root`."""
+    # TFDS logs an advice to install OpenCV; Pillow decodes as well.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    import tensorflow_datasets as tfds
+
+    if name in PREPARED:
+        from jaxwd.data import tfds_builders
+
+        tfds_builders.prepare(name, root, manual_dir)
+    try:
+        return tfds.builder(name, data_dir=root, file_format="array_record")
+    except tfds.core.registered.DatasetNotFoundError:
+        raise InputError(
+            f"tfds:{name} is no dataset that TFDS knows; see the names at "
+            "https://www.tensorflow.org/datasets/catalog"
+        ) from None
+
+
+def _decode(builder: Any, image_size: int | None) -> cache.Arrays:
+    """Return images and labels of every split as arrays of bytes."""
+    arrays: cache.Arrays = {}
+    for split in builder.info.splits:
+        try:
+            source = builder.as_data_source(split)
+        except (AssertionError, NotImplementedError, FileNotFoundError):
+            raise _not_prepared(builder) from None
+        records = source.__getitems__(range(len(source)))
+        images = [_resized(record["image"], image_size) for record in records]
+        sizes = {image.shape for image in images}
+        if len(sizes) > 1:
+            raise InputError(
+                f"tfds:{builder.name} has images of {len(sizes)} different shapes; give "
+                "image_size (--image-size) to bring them to one"
+            )
+        arrays[f"{split}_images"] = np.stack(images)
+        arrays[f"{split}_labels"] = np.array([r["label"] for r in records], np.int32)
+    if not arrays:
+        raise _not_prepared(builder)
+    return arrays
+
+
+def _not_prepared(builder: Any) -> InputError:
+    return InputError(
+        f"tfds:{builder.name} is not prepared as array_record under {builder.data_dir}; "
+        f"with TensorFlow installed, `tfds build {builder.name} "
+        "--file_format=array_record` makes it"
+    )
+
+
+def _resized(image: np.ndarray, size: int | None) -> np.ndarray:
+    if size is None or image.shape[:2] == (size, size):
+        return image
+    from PIL import Image
+
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    array = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+    return array.reshape(size, size, image.shape[-1])
+
+
+def _three_splits(name: str, parts: dict[str, Split]) -> tuple[Split, Split, Split]:
+    """Return train, validation and test, held out of train where a set lacks them."""
+    if "train" not in parts:
+        raise InputError(f"tfds:{name} has the splits {', '.join(parts)}; no train")
+    train = parts["train"]
+    held = []
+    for part in ("validation", "test"):
+        if part in parts:
+            held.append(parts[part])
+            continue
+        train, taken = _hold_out(train)
+        held.append(taken)
+    return train, held[0], held[1]
+
+
+def _hold_out(split: Split) -> tuple[Split, Split]:
+    """Return (rest, held): the last sixth of each class, in stored order, is held."""
+    labels = np.asarray(split.targets)
+    taken = np.zeros(len(labels), bool)
+    for c in np.unique(labels):
+        rows = np.flatnonzero(labels == c)
+        taken[rows[len(rows) - round(_HELD_OUT * len(rows)) :]] = True
+    return (
+        Split(split.inputs[~taken], labels[~taken]),
+        Split(split.inputs[taken], labels[taken]),
+    )

@@ -1,0 +1,66 @@
+"""Data losses and scores of a batch, by task. None of them contains a penalty."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxwd.errors import unknown
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return −ln softmax(logits)[label] of each example, shape (batch,).
+
+    Args:
+        logits: (batch, classes).
+        labels: integers (batch,).
+
+    >>> cross_entropy(jnp.zeros((1, 2)), jnp.array([0])).round(4)
+    Array([0.6931], dtype=float32)
+    """
+    right = jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
+    return jax.nn.logsumexp(logits, -1) - right
+
+
+def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Return the mean over outputs of (y − t)² for each example, shape (batch,).
+
+    >>> squared_error(jnp.array([[1.0], [3.0]]), jnp.array([[0.0], [0.0]]))
+    Array([1., 9.], dtype=float32)
+    """
+    return jnp.mean(jnp.square(outputs - targets), -1)
+
+
+def hit(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return 1.0 where the largest logit is the label's, shape (batch,)."""
+    return (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
+
+
+class Task(NamedTuple):
+    """What is minimised and what is reported.
+
+    Attributes:
+        loss: per-example data loss; its mean is the data loss.
+        score: per-example score; the mean is reported under `score_name`.
+        score_name: `accuracy` (higher is better) or `negative_mse`.
+    """
+
+    loss: Callable[[jax.Array, jax.Array], jax.Array]
+    score: Callable[[jax.Array, jax.Array], jax.Array]
+    score_name: str
+
+
+TASKS: dict[str, Task] = {
+    "classification": Task(cross_entropy, hit, "accuracy"),
+    "regression": Task(
+        squared_error, lambda y, t: -squared_error(y, t), "negative_mse"
+    ),
+}
+
+
+def task(name: str) -> Task:
+    """Return the row `name` of `TASKS`."""
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    return TASKS[name]

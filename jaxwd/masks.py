@@ -1,0 +1,243 @@
+"""Which leaves decay, and how strongly: rules on leaf names, first match wins."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxwd.errors import InputError, require
+from jaxwd.trees import Tree, count, map_named, named_leaves
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a `Rules` table: leaves whose whole name matches get `multiplier`.
+
+    Attributes:
+        pattern: regular expression, matched against the *whole* leaf name, as in
+            `conv1/kernel` (keys joined by slashes).
+        multiplier: λ of the matched leaves is `multiplier` × the scheme's strength;
+            0 exempts them.
+        min_ndim: only leaves with at least this many axes match. Stacked layers
+            (`nn.scan`, `vmap`) give biases a second axis: prefer names to axes.
+    """
+
+    pattern: str
+    multiplier: float = 1.0
+    min_ndim: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise InputError(
+                f"where={self.pattern!r} is no regular expression: {error}"
+            ) from None
+        require(f"multiplier of rule {self.pattern!r}", self.multiplier, 0.0)
+
+    def matches(self, name: str, leaf: Any) -> bool:
+        """Say whether the leaf `name` is meant by this rule."""
+        fits = np.ndim(leaf) >= self.min_ndim
+        return fits and re.fullmatch(self.pattern, name) is not None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """An ordered table of rules. The first rule that matches a leaf decides it.
+
+    A leaf that no rule matches does not decay. A rule that decides no leaf at all is
+    an error, because a typing mistake would otherwise switch decay off in silence.
+
+    >>> import jax.numpy as jnp
+    >>> params = {"conv": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
+    ...           "head": {"kernel": jnp.ones((2, 2))}}
+    >>> where = rules({"head/.*": 0.1, ".*kernel": 1.0})
+    >>> where.multipliers(params)
+    {'conv': {'bias': 0.0, 'kernel': 1.0}, 'head': {'kernel': 0.1}}
+    """
+
+    table: tuple[Rule, ...]
+
+    def decide(self, tree: Tree) -> dict[str, Rule | None]:
+        """Return for every leaf name the rule that decides it, or None."""
+        leaves = named_leaves(tree)
+        decided = {
+            name: next((rule for rule in self.table if rule.matches(name, leaf)), None)
+            for name, leaf in leaves
+        }
+        for rule in self.table:
+            if rule not in decided.values() and leaves:
+                raise _idle_rule(rule, leaves)
+        return decided
+
+    def multipliers(self, tree: Tree) -> Tree:
+        """Return the tree of multipliers, 0 where a leaf does not decay."""
+        decided = self.decide(tree)
+
+        def multiplier(name: str, _leaf: Any) -> float:
+            rule = decided[name]
+            return 0.0 if rule is None else rule.multiplier
+
+        return map_named(multiplier, tree)
+
+    def mask(self, tree: Tree, multiplier: float | None = None) -> Tree:
+        """Return a tree of booleans: True where a leaf decays.
+
+        With `multiplier`, True only where the leaf's multiplier equals it. Pass the
+        bound method itself to Optax, which calls masks with whatever tree it holds.
+        """
+        return jax.tree.map(
+            lambda m: m != 0 if multiplier is None else m == multiplier,
+            self.multipliers(tree),
+        )
+
+    def levels(self) -> tuple[float, ...]:
+        """Return the different multipliers other than 0, in table order."""
+        return tuple(dict.fromkeys(r.multiplier for r in self.table if r.multiplier))
+
+    def __str__(self) -> str:
+        return ", ".join(
+            r.pattern + (f" ×{r.multiplier:g}" if r.multiplier != 1 else "")
+            for r in self.table
+        )
+
+
+Where = str | Rules | Mapping[str, float] | Sequence[tuple[str, float]]
+"""What a `where=` argument takes: a pattern, a table of patterns, or `Rules`."""
+
+
+def rules(where: Where) -> Rules:
+    """Return the `Rules` meant by a pattern, a table of (pattern, multiplier), or both.
+
+    Args:
+        where: `"head/.*"`, `{"head/.*": 0.1, ".*kernel": 1}`, the same as a list of
+            pairs, or a `Rules` such as `jaxwd.kernels`. True and False mean 1 and 0.
+
+    Raises:
+        InputError: no rule at all, a broken pattern, or a negative multiplier.
+
+    >>> print(rules([("head/.*", False), (".*kernel", True)]))
+    head/.* ×0, .*kernel
+    """
+    if isinstance(where, Rules):
+        return where
+    if isinstance(where, str):
+        return Rules((Rule(where),))
+    pairs = list(where.items() if isinstance(where, Mapping) else where)
+    if not pairs:
+        raise InputError("where=[] names no leaf; use jaxwd.none() for no decay")
+    return Rules(tuple(Rule(pattern, float(number)) for pattern, number in pairs))
+
+
+kernels = Rules((Rule(r"(.*/)?kernel"),))
+"""Leaves named `kernel`: Flax's weights, without biases, norms and embeddings."""
+
+matrices = Rules((Rule(r".*", min_ndim=2),))
+"""Leaves with two axes or more, whatever their name (Haiku's `w`, Equinox's `weight`).
+"""
+
+everything = Rules((Rule(r".*"),))
+"""Every leaf, biases and normalisation scales included."""
+
+
+@dataclass(frozen=True)
+class MaskRow:
+    """One leaf of a mask report."""
+
+    name: str
+    shape: tuple[int, ...]
+    multiplier: float
+    rule: str | None
+
+
+@dataclass(frozen=True)
+class MaskReport:
+    """Which leaves decay, by which rule; prints as a table with its totals."""
+
+    rows: tuple[MaskRow, ...]
+    decayed: int
+    total: int
+
+    @property
+    def summary(self) -> str:
+        """Return the totals in one line."""
+        leaves = sum(row.multiplier != 0 for row in self.rows)
+        return (
+            f"decays {leaves} of {len(self.rows)} leaves, "
+            f"{self.decayed:,} of {self.total:,} parameters"
+        )
+
+    def __str__(self) -> str:
+        cells = [("leaf", "shape", "λ ×", "rule")] + [
+            (r.name or "(the array)", str(r.shape), f"{r.multiplier:g}", r.rule or "-")
+            for r in self.rows
+        ]
+        widths = [max(len(row[i]) for row in cells) for i in range(4)]
+        lines = [
+            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+            for row in cells
+        ]
+        return "\n".join([*lines, self.summary])
+
+
+def mask_report(where: Where, params: Tree) -> MaskReport:
+    """Report which leaves of `params` decay, by which rule and how strongly.
+
+    >>> import jax.numpy as jnp
+    >>> params = {"dense": {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3)}}
+    >>> print(mask_report(kernels, params))
+    leaf          shape   λ ×  rule
+    dense/bias    (3,)    0    -
+    dense/kernel  (4, 3)  1    (.*/)?kernel
+    decays 1 of 2 leaves, 12 of 15 parameters
+    """
+    decided = rules(where).decide(params)
+    rows = tuple(
+        MaskRow(
+            name,
+            np.shape(leaf),
+            0.0 if rule is None else rule.multiplier,
+            None if rule is None else rule.pattern,
+        )
+        for (name, leaf), rule in zip(
+            named_leaves(params), decided.values(), strict=True
+        )
+    )
+    decayed = sum(
+        np.size(leaf)
+        for (_, leaf), row in zip(named_leaves(params), rows, strict=True)
+        if row.multiplier
+    )
+    return MaskReport(rows, decayed, count(params))
+
+
+def _idle_rule(rule: Rule, leaves: list[tuple[str, Any]]) -> InputError:
+    """Say why `rule` decides nothing, with the leaf names nearest to it."""
+    names = [name for name, _ in leaves]
+    if any(rule.matches(name, leaf) for name, leaf in leaves):
+        return InputError(
+            f"where: rule {rule.pattern!r} decides no leaf, earlier rules take all "
+            "it matches; put it first or remove it"
+        )
+    plain = re.sub(r"[\\^$.*+?()\[\]{}|]", "", rule.pattern)
+    key = plain.rsplit("/", 1)[-1]
+    by_key = sorted(
+        names,
+        key=lambda n: (
+            -max(
+                difflib.SequenceMatcher(None, plain, n).ratio(),
+                difflib.SequenceMatcher(None, key, n.rsplit("/", 1)[-1]).ratio(),
+            )
+        ),
+    )
+    nearest = ", ".join(repr(name) for name in by_key[:4])
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return InputError(
+        f"where: rule {rule.pattern!r} matches no leaf; nearest of the {len(names)} "
+        f"trained leaves: {nearest}{more} (patterns match the whole name; "
+        "jaxwd.everything and jaxwd.matrices take leaves of any name)"
+    )

@@ -1,0 +1,168 @@
+"""A whole training: one compiled epoch after another, numbers out, nothing on disk."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxwd.data import Dataset, load
+from jaxwd.errors import Diverged, InputError
+from jaxwd.losses import task
+from jaxwd.models import Model
+from jaxwd.training.parallel import layout as layout_of
+from jaxwd.training.program import (
+    Arrays,
+    Program,
+    arrays_of,
+    chain_of,
+    compile_program,
+)
+from jaxwd.training.recipe import Recipe
+from jaxwd.training.step import State
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training gave.
+
+    Attributes:
+        recipe: what was run.
+        history: one row of metrics for each epoch.
+        final: metrics at the end; `train_`, `validation_` and `test_` loss and score
+            are measured without dropout on every example of the split.
+        params: the trained parameters, on the host.
+        seconds: wall time of training and evaluation, without compilation.
+        compile_seconds: wall time of compilation, about 0 where a program was reused.
+        images_per_second: training examples seen a second, evaluation left out.
+    """
+
+    recipe: Recipe
+    history: list[Row]
+    final: Row
+    params: Any
+    seconds: float
+    compile_seconds: float
+    images_per_second: float
+
+
+def run(
+    recipe: Recipe,
+    data: Dataset | None = None,
+    *,
+    layout: str = "single",
+    devices: int | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+) -> Result:
+    """Train `recipe` on `data` and return what came out; a pure function of both.
+
+    Two runs of one recipe on one machine are identical bit for bit: every random draw
+    comes from the recipe's seed by `fold_in` on purpose, epoch and step.
+
+    Args:
+        recipe: all that determines the training.
+        data: a `Dataset`; default `jaxwd.load(recipe.dataset)`.
+        layout: `single`, `sharded` or `pmap`; how a batch is spread over devices.
+        devices: how many devices take part; default all.
+        on_epoch: called with the row of metrics after each epoch.
+
+    Raises:
+        InputError: a batch larger than the data, dropout for a model that fixes its
+            own, a batch that the devices cannot share evenly.
+        Diverged: the loss stopped being finite; names the step and the recipe.
+
+    >>> recipe = Recipe(dataset="friedman", model="mlp", epochs=2, learning_rate=0.01)
+    >>> run(recipe).final["test_loss"] < 0.5
+    True
+    """
+    data = load(recipe.dataset) if data is None else data
+    if recipe.train_examples is not None:
+        data = data.take(recipe.train_examples)
+    _check(recipe, data)
+    spread = layout_of(layout, recipe.batch_size, devices)
+    arrays = spread.place(arrays_of(data))
+    started = time.perf_counter()
+    program = compile_program(
+        recipe.structure(), data.task, data.outputs, spread, spread.abstract(arrays)
+    )
+    compiled = time.perf_counter()
+    numbers = spread.place(jax.tree.map(jnp.float32, recipe.numbers()))
+    root = spread.place(jax.random.key(recipe.seed))
+    state = spread.place(program.init(root, numbers, arrays))
+    history: list[Row] = []
+    in_epochs = 0.0
+    score_name = task(data.task).score_name
+    for epoch in range(recipe.epochs):
+        began = time.perf_counter()
+        index = spread.place(jnp.int32(epoch))
+        state, losses, scores, info = program.epoch(state, numbers, root, index, arrays)
+        losses, scores = np.asarray(losses), np.asarray(scores)
+        in_epochs += time.perf_counter() - began
+        _require_finite(recipe, losses, epoch)
+        steps = len(losses)
+        row: Row = {"epoch": epoch + 1, "step": (epoch + 1) * steps}
+        row["running_loss"] = losses.mean().item()
+        row[f"running_{score_name}"] = scores.mean().item()
+        row |= {
+            name: value.item()
+            for name, value in info._asdict().items()
+            if name not in ("data_loss", "score")
+        }
+        row |= _evaluated(program, state, arrays, "validation", score_name)
+        row["seconds"] = time.perf_counter() - compiled
+        history.append(row)
+        if on_epoch is not None:
+            on_epoch(row)
+    final = dict(history[-1])
+    for part in ("train", "test"):
+        final |= _evaluated(program, state, arrays, part, score_name)
+    return Result(
+        recipe,
+        history,
+        final,
+        jax.tree.map(np.asarray, state.params),
+        time.perf_counter() - compiled,
+        compiled - started,
+        recipe.epochs * steps * recipe.batch_size / in_epochs,
+    )
+
+
+def _check(recipe: Recipe, data: Dataset) -> None:
+    """Refuse what a program could not see, because numbers are its inputs."""
+    steps = recipe.steps_per_epoch(data.train.examples) * recipe.epochs
+    chain_of(recipe, steps)
+    fixes_its_own = isinstance(recipe.model, Model) and not recipe.model.takes_dropout
+    if fixes_its_own and recipe.dropout != 0:
+        raise InputError(
+            f"dropout={recipe.dropout}: {recipe.model.name} fixes its own dropout "  # type: ignore[union-attr]
+            "rates; set them in the module, or give its call a dropout_rate argument"
+        )
+
+
+def _require_finite(recipe: Recipe, losses: np.ndarray, epoch: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if bad.size:
+        first = epoch * len(losses) + int(bad[0])
+        last = (epoch + 1) * len(losses) - 1
+        raise Diverged(
+            f"the loss became {losses[bad[0]]} at step {first} (epoch {epoch + 1}, steps "
+            f"{epoch * len(losses)} to {last}) of the recipe: {recipe}"
+        )
+
+
+def _evaluated(
+    program: Program, state: State, arrays: Arrays, part: str, score_name: str
+) -> Row:
+    loss, score = program.evaluate[part](
+        state.params,
+        state.model_state,
+        getattr(arrays, part),
+        arrays.mean,
+        arrays.scale,
+    )
+    return {f"{part}_loss": loss.item(), f"{part}_{score_name}": score.item()}

@@ -1,0 +1,189 @@
+"""The compiled functions of a training: start, one epoch in a scan, evaluation.
+
+Numbers and seed are inputs of the program, not constants in it, so recipes that
+differ in nothing else share one compilation.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxwd import clip as clips
+from jaxwd.data import Dataset, Split
+from jaxwd.losses import task
+from jaxwd.models import Model, by_name
+from jaxwd.optimizers import optimizer
+from jaxwd.training.parallel import Layout
+from jaxwd.training.recipe import Numbers, Recipe
+from jaxwd.training.step import Batch, Hyper, Info, State, make_step
+
+_EVALUATE_BATCH = 256
+
+
+class Arrays(NamedTuple):
+    """A data set on the device: bytes as they are, normalised batch by batch."""
+
+    train: Split
+    validation: Split
+    test: Split
+    mean: Any
+    scale: Any
+
+    def normalize(self, inputs: jax.Array) -> jax.Array:
+        """Return (inputs − mean)/std as float32."""
+        return (inputs.astype(jnp.float32) - self.mean) * self.scale
+
+
+def arrays_of(data: Dataset) -> Arrays:
+    """Return the arrays of a data set, still on the host."""
+
+    def on_host(split: Split) -> Split:
+        return Split(np.ascontiguousarray(split.inputs), np.asarray(split.targets))
+
+    return Arrays(
+        on_host(data.train),
+        on_host(data.validation),
+        on_host(data.test),
+        np.asarray(data.mean, np.float32),
+        1.0 / np.asarray(data.std, np.float32),
+    )
+
+
+@dataclass(frozen=True)
+class Program:
+    """Compiled functions for one recipe structure on one shape of data.
+
+    Attributes:
+        init: `(key, numbers, arrays) → State`.
+        epoch: `(State, numbers, key, epoch, arrays) → (State, losses, scores, Info)`;
+            losses and scores are those of every step, the Info is of the last one.
+        evaluate: `(State, Split, mean, scale) → (loss, score)` by split name.
+    """
+
+    init: Callable[..., State]
+    epoch: Callable[..., tuple[State, jax.Array, jax.Array, Info]]
+    evaluate: dict[str, Callable[..., tuple[jax.Array, jax.Array]]]
+
+
+def model_of(recipe: Recipe, outputs: int) -> Model:
+    """Return the recipe's model with as many outputs as the data asks for."""
+    if isinstance(recipe.model, Model):
+        return recipe.model
+    return by_name(recipe.model, classes=outputs, **dict(recipe.model_options))
+
+
+def chain_of(recipe: Recipe, steps: int) -> Any:
+    """Return the recipe's Optax chain for a run of `steps` steps."""
+    return optimizer(
+        recipe.optimizer,
+        recipe.rate(steps),
+        decay=recipe.decay,
+        clip=None
+        if recipe.clip is None
+        else clips.by_name(recipe.clip, recipe.clip_at),
+        **dict(recipe.optimizer_options),
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def compile_program(
+    structure: Recipe, task_name: str, outputs: int, spread: Layout, shapes: Arrays
+) -> Program:
+    """Compile the program of a recipe structure; the same arguments reuse it.
+
+    Args:
+        structure: `recipe.structure()`.
+        task_name: a row of `jaxwd.losses.TASKS`.
+        outputs: number of model outputs.
+        spread: the layout over devices.
+        shapes: the data's arrays as `jax.ShapeDtypeStruct`.
+    """
+    model = model_of(structure, outputs)
+    examples = shapes.train.examples
+    batch = structure.batch_size
+    steps = structure.steps_per_epoch(examples)
+    total = steps * structure.epochs
+    score = task(task_name)
+
+    def init(root: jax.Array, numbers: Numbers, arrays: Arrays) -> State:
+        recipe = structure.with_numbers(numbers)
+        example = arrays.normalize(arrays.train.inputs[:1])[0]
+        params, model_state = model.init(
+            jax.random.fold_in(root, 0), example, recipe.dropout
+        )
+        opt_state = chain_of(recipe, total).init(params)
+        return State(jnp.int32(0), params, model_state, opt_state)
+
+    def epoch(
+        state: State, numbers: Numbers, root: jax.Array, index: Any, arrays: Arrays
+    ) -> tuple[State, jax.Array, jax.Array, Info]:
+        recipe = structure.with_numbers(numbers)
+        hyper = Hyper(recipe.rate(total), recipe.decay, recipe.dropout)
+        step = make_step(model, score, chain_of(recipe, total), hyper, axis=spread.axis)
+        order_key = jax.random.fold_in(jax.random.fold_in(root, 1), index)
+        dropout_key = jax.random.fold_in(root, 2)
+        order = jax.random.permutation(order_key, examples)[: steps * batch]
+        rows = spread.local(order.reshape(steps, batch))
+
+        def one(state: State, rows: jax.Array) -> tuple[State, Info]:
+            inputs = arrays.normalize(arrays.train.inputs[rows])
+            key = jax.random.fold_in(dropout_key, state.step)
+            return step(state, Batch(inputs, arrays.train.targets[rows]), key)
+
+        def brief(state: State, rows: jax.Array) -> tuple[State, tuple]:
+            state, info = one(state, rows)
+            return state, (info.data_loss, info.score)
+
+        # The last step stands outside the scan: only there the norms are computed.
+        state, (losses, scores) = jax.lax.scan(brief, state, rows[:-1])
+        state, info = one(state, rows[-1])
+        losses = jnp.append(losses, info.data_loss)
+        return state, losses, jnp.append(scores, info.score), info
+
+    def evaluate(
+        params: Any, model_state: Any, split: Split, mean: Any, scale: Any
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return mean loss and score over every example of a split, exactly."""
+        n = split.examples
+        size = min(_EVALUATE_BATCH, n)
+        rows = jnp.arange(math.ceil(n / size) * size).reshape(-1, size)
+
+        def one(total: Any, rows: jax.Array) -> tuple[Any, None]:
+            counts = (rows < n).astype(jnp.float32)  # the last batch is filled up
+            taken = jnp.minimum(rows, n - 1)
+            inputs = (split.inputs[taken].astype(jnp.float32) - mean) * scale
+            outputs, _ = model.apply(params, model_state, inputs, train=False)
+            targets = split.targets[taken]
+            loss = jnp.sum(counts * score.loss(outputs, targets))
+            hits = jnp.sum(counts * score.score(outputs, targets))
+            return (total[0] + loss, total[1] + hits), None
+
+        (loss, hits), _ = jax.lax.scan(one, (jnp.zeros(()), jnp.zeros(())), rows)
+        return loss / n, hits / n
+
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    numbers = spread.abstract(Numbers(number, number, number))
+    root = spread.abstract(jax.eval_shape(lambda: jax.random.key(0)))
+    index = spread.abstract(jax.ShapeDtypeStruct((), jnp.int32))
+    state = spread.abstract(jax.eval_shape(init, root, numbers, shapes))
+    return Program(
+        spread.once(init, root, numbers, shapes),
+        spread.spread(epoch, 0, state, numbers, root, index, shapes),
+        {
+            part: spread.once(
+                evaluate,
+                state.params,
+                state.model_state,
+                getattr(shapes, part),
+                shapes.mean,
+                shapes.scale,
+            )
+            for part in ("train", "validation", "test")
+        },
+    )

@@ -1,0 +1,202 @@
+"""All that determines one training, as one frozen value; equal recipes, equal bits."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from jaxwd import clip as clips
+from jaxwd.decay import DecayScheme, Shrink, none, shrink
+from jaxwd.errors import InputError, require, unknown
+from jaxwd.models import Model
+from jaxwd.optimizers.table import gain, lookup
+from jaxwd.schedules import SHAPES, ScalarOrSchedule, Schedule, schedule
+
+Options = tuple[tuple[str, Any], ...]
+
+
+class Numbers(NamedTuple):
+    """The numbers of a recipe that one compiled program takes as inputs."""
+
+    learning_rate: Any
+    strength: Any
+    dropout: Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a training depends on, its seed included.
+
+    Attributes:
+        dataset: a name for `jaxwd.load`; recorded when the data is given directly.
+        train_examples: use only the first n training examples, classes in balance.
+        model: `cnn`, `mlp`, or a `Model` made from a Flax module.
+        model_options: options of the model's `Config`, as pairs.
+        optimizer: a row of `jaxwd.OPTIMIZERS`.
+        optimizer_options: its hyperparameters, as pairs.
+        learning_rate: peak α.
+        schedule: shape of the learning rate over the run.
+        schedule_options: options of the shape, as pairs.
+        warmup: steps of linear rise to the peak.
+        decay: the decay scheme.
+        dropout: rate before the output layer; a number or a `Schedule`.
+        clip: name of a gradient clip, or None.
+        clip_at: its threshold.
+        batch_size: examples a step; a last, smaller batch of an epoch is left out,
+            another one each epoch since the order is drawn anew.
+        epochs: passes over the training examples.
+        seed: root of every random draw: start, order, dropout.
+    """
+
+    dataset: str = "fashion_mnist_12k"
+    train_examples: int | None = None
+    model: str | Model = "cnn"
+    model_options: Options = ()
+    optimizer: str = "sgd"
+    optimizer_options: Options = ()
+    learning_rate: float = 0.1
+    schedule: str = "constant"
+    schedule_options: Options = ()
+    warmup: int = 0
+    decay: DecayScheme = field(default_factory=none)
+    dropout: ScalarOrSchedule = 0.0
+    clip: str | None = None
+    clip_at: float = 1.0
+    batch_size: int = 32
+    epochs: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require("learning_rate", self.learning_rate, 0.0)
+        require("dropout", _peak(self.dropout), 0.0, 1.0)
+        require("batch_size", self.batch_size, 1)
+        require("epochs", self.epochs, 1)
+        require("warmup", self.warmup, 0)
+        if self.train_examples is not None:
+            require("train_examples", self.train_examples, 1)
+        if self.schedule not in SHAPES:
+            raise unknown("schedule", self.schedule, SHAPES)
+        if self.clip is not None:
+            clips.by_name(self.clip, self.clip_at)
+        lookup(self.optimizer, dict(self.optimizer_options))
+        if isinstance(self.model, str) and self.model not in ("cnn", "mlp"):
+            raise unknown("model", self.model, ["cnn", "mlp"])
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Return the whole batches in `examples` training examples.
+
+        Raises:
+            InputError: the batch is larger than the data.
+        """
+        if self.batch_size > examples:
+            raise InputError(
+                f"batch_size={self.batch_size} is larger than the {examples} training "
+                f"examples; give at most {examples}"
+            )
+        return examples // self.batch_size
+
+    def rate(self, steps: int) -> Schedule:
+        """Return the learning-rate schedule of a run of `steps` steps."""
+        return schedule(
+            self.schedule,
+            self.learning_rate,
+            steps=steps,
+            warmup=self.warmup,
+            **dict(self.schedule_options),
+        )
+
+    def shrink(self, examples: int) -> Shrink | None:
+        """Return the realised shrink over the run; None where it is core-dependent."""
+        steps = self.steps_per_epoch(examples) * self.epochs
+        own_gain = gain(self.optimizer, **dict(self.optimizer_options))
+        return shrink(self.decay, self.rate(steps), steps=steps, gain=own_gain)
+
+    # --- one program for many recipes --------------------------------------------
+
+    def numbers(self) -> Numbers:
+        """Return the numbers that a compiled program takes as inputs."""
+        return Numbers(
+            self.learning_rate, _peak(self.decay.strength), _peak(self.dropout)
+        )
+
+    def with_numbers(self, numbers: Numbers) -> "Recipe":
+        """Return the recipe with other numbers, traced ones included."""
+        decay = dataclasses.replace(
+            self.decay, strength=_with_peak(self.decay.strength, numbers.strength)
+        )
+        return dataclasses.replace(
+            self,
+            learning_rate=numbers.learning_rate,
+            decay=decay,
+            dropout=_with_peak(self.dropout, numbers.dropout),
+        )
+
+    def structure(self) -> "Recipe":
+        """Return what is left when numbers and seed are taken out.
+
+        Recipes with equal structure share one compiled program.
+        """
+        return dataclasses.replace(
+            self.with_numbers(Numbers(0.0, 0.0, 0.0)), seed=0, dataset=""
+        )
+
+    # --- on paper -------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain JSON values."""
+        values: dict[str, Any] = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self)
+        }
+        values["decay"] = {
+            f.name: _plain(getattr(self.decay, f.name))
+            for f in dataclasses.fields(self.decay)
+        }
+        values["decay"]["where"] = [
+            [r.pattern, r.multiplier, r.min_ndim] for r in self.decay.where.table
+        ]
+        if isinstance(self.model, Model):
+            values["model"] = self.model.name
+        return {key: _plain(value) for key, value in values.items()}
+
+    def digest(self) -> str:
+        """Return a short name for exactly this recipe."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def __str__(self) -> str:
+        model = self.model if isinstance(self.model, str) else self.model.name
+        parts = [
+            self.dataset,
+            model,
+            self.optimizer,
+            f"lr {self.learning_rate:g} {self.schedule}",
+            str(self.decay),
+            f"dropout {self.dropout}",
+            f"batch {self.batch_size}",
+            f"{self.epochs} epochs",
+            f"seed {self.seed}",
+        ]
+        return ", ".join(parts)
+
+
+def _peak(value: ScalarOrSchedule) -> Any:
+    return value.peak if isinstance(value, Schedule) else value
+
+
+def _with_peak(value: ScalarOrSchedule, peak: Any) -> ScalarOrSchedule:
+    if isinstance(value, Schedule):
+        return dataclasses.replace(value, peak=peak)
+    return peak
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Schedule):
+        return {
+            f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,36 @@
+"""Strict switches for the whole suite; all are set before JAX is imported."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+# XLA splits sums by the number of threads; two everywhere gives the same bits.
+os.environ.setdefault("NPROC", "2")
+os.environ.setdefault("TFDS_DATA_DIR", "/nonexistent/jaxwd-tests")
+
+import sys
+
+import jax
+import pytest
+from hypothesis import settings
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+jax.config.update("jax_debug_key_reuse", True)
+
+# The first example of a property compiles, so no deadline; the same examples each run.
+settings.register_profile("jaxwd", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("jaxwd")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """Keep decoded data of tests out of the user's cache, and theirs out of tests."""
+    monkeypatch.setenv("JAXWD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def x64():
+    """Compute in float64 inside one test."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,92 @@
+"""The tables every decay test runs over: optimizers × schemes, and one toy problem."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rules
+
+import jaxwd as wd
+
+OPTIMIZERS = tuple(rules.CORES)
+
+# (kind, times): how each scheme is made from a strength.
+SCHEMES = {
+    "none": ("none", "lr", lambda strength, **kw: wd.none()),
+    "penalized": ("penalized", "lr", wd.penalized),
+    "coupled": ("coupled", "lr", wd.coupled),
+} | {
+    f"decoupled-{times}": (
+        "decoupled",
+        times,
+        lambda strength, times=times, **kw: wd.decoupled(strength, times=times, **kw),
+    )
+    for times in ("lr", "schedule", "constant", "corrected")
+}
+
+STEPS = 120
+ALPHA = 0.02
+RATE = wd.one_cycle(ALPHA, steps=STEPS)  # rises and falls, so no constant hides a bug
+
+
+def etas():
+    """Return η_t of every step, as the chain sees them."""
+    return np.asarray(RATE(jnp.arange(STEPS)))
+
+
+SHAPES = {"kernel": (3, 2), "bias": (2,)}
+
+
+def start(dtype=np.float64):
+    """Return parameters with one decayed and one exempt leaf."""
+    rng = np.random.default_rng(1)
+    return {k: jnp.asarray(rng.normal(size=s), dtype) for k, s in SHAPES.items()}
+
+
+def curvatures():
+    rng = np.random.default_rng(2)
+    return {k: rng.uniform(0.5, 2.0, s) for k, s in SHAPES.items()}
+
+
+def noise():
+    """Return a fixed disturbance of every step's gradient, per leaf."""
+    rng = np.random.default_rng(3)
+    return {k: rng.normal(0, 0.3, (STEPS, *s)) for k, s in SHAPES.items()}
+
+
+def toy_gradient(params, t):
+    """∇ of Σ ½h(θ − 1)² plus a fixed disturbance: never zero, never the same."""
+    h, z = curvatures(), noise()
+    return {k: h[k] * (params[k] - 1.0) + jnp.asarray(z[k])[t] for k in params}
+
+
+def descend(tx, params, decay, steps=STEPS, gradient=toy_gradient):
+    """Return every leaf's trajectory under `tx`, penalties included in the gradient."""
+
+    def step(carry, t):
+        params, state = carry
+        grads = gradient(params, t)
+        if decay.kind == "penalized":
+            extra = jax.grad(lambda p: wd.penalties.of_scheme(decay, p, t))(params)
+            grads = jax.tree.map(jnp.add, grads, extra)
+        updates, state = tx.update(grads, state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+        return (params, state), params
+
+    _, path = jax.lax.scan(step, (params, tx.init(params)), jnp.arange(steps))
+    return jax.tree.map(lambda p0, p: jnp.concatenate([p0[None], p]), params, path)
+
+
+def assert_trees_close(a, b, **tolerance):
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(
+            np.asarray(x), np.asarray(y), **tolerance
+        ),
+        a,
+        b,
+    )
+
+
+def assert_trees_equal(a, b):
+    jax.tree.map(
+        lambda x, y: np.testing.assert_array_equal(np.asarray(x), np.asarray(y)), a, b
+    )
