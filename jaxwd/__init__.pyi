@@ -1,5 +1,7 @@
 # The public names, in the order data flows through them. `jaxwd/__init__.py` reads
 # this file, so what stands here is what loads.
+__version__: str
+
 from . import clip as clip
 from . import data as data
 from . import dropout as dropout

@@ -18,17 +18,17 @@ from jaxwd.trees import norm
 
 
 def value(threshold: float) -> optax.GradientTransformation:
-    """G ← min(max(g, −c), c) for every number by itself; changes the direction."""
+    """g ← min(max(g, −c), c) for every number by itself; changes the direction."""
     return optax.clip(threshold)
 
 
 def global_norm(threshold: float) -> optax.GradientTransformation:
-    """G ← g·min(1, c/‖g‖), ‖g‖ over all leaves together; keeps the direction."""
+    """g ← g·min(1, c/‖g‖), ‖g‖ over all leaves together; keeps the direction."""
     return optax.clip_by_global_norm(threshold)
 
 
 def block_norm(threshold: float) -> optax.GradientTransformation:
-    """G ← g·min(1, c/‖g‖) for every leaf by itself.
+    """g ← g·min(1, c/‖g‖) for every leaf by itself.
 
     >>> tx = block_norm(1.0)
     >>> grads = {"a": jnp.array([3.0, 4.0]), "b": jnp.array([0.5])}
@@ -44,7 +44,7 @@ def block_norm(threshold: float) -> optax.GradientTransformation:
 
 
 def adaptive(threshold: float) -> optax.GradientTransformation:
-    """G ← g·min(1, c·max(‖θ‖, 1e-3)/‖g‖) for every output unit (AGC).
+    """g ← g·min(1, c·max(‖θ‖, 1e-3)/‖g‖) for every output unit (AGC).
 
     Source: Brock et al., High-performance large-scale image recognition without
     normalization, 2021; the paper takes c = 0.01 and leaves the last layer out.

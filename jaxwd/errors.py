@@ -3,9 +3,6 @@
 import difflib
 from collections.abc import Iterable
 
-import jax
-import numpy as np
-
 
 class InputError(ValueError):
     """A value a person gave that cannot be used; the message is one line.
@@ -39,7 +36,15 @@ def concrete(value: object) -> float | None:
     Traced arrays (under `jit`, `vmap`, `grad`), schedules and arrays with more than
     one element have no single value that could be checked, so checks skip them.
     """
-    if isinstance(value, jax.core.Tracer) or callable(value) or value is None:
+    if value is None or callable(value):
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    # Imported here so that `--help` and a typing mistake need not wait for JAX.
+    import numpy as np
+    from jax.core import Tracer
+
+    if isinstance(value, Tracer):
         return None
     array = np.asarray(value)
     return float(array) if array.ndim == 0 else None

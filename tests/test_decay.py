@@ -226,6 +226,14 @@ def test_compose_returns_an_ordinary_optax_transformation():
             r"at most 1$",
         ),
         (
+            lambda: wd.optimizer("momentum", 0.1, decay=wd.coupled(30.0)),
+            r"multiplies weights by -2 in one step; choose a strength at most 10",
+        ),
+        (
+            lambda: wd.optimizer("sgd", 0.1, decay=wd.penalized(6.0, penalty="l2")),
+            r"choose a strength at most 5",
+        ),
+        (
             lambda: wd.optimizer(
                 "sgd",
                 optax.cosine_decay_schedule(0.1, 10),

@@ -1,5 +1,6 @@
 """What every loader returns: three checked splits and how to normalise their inputs."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -63,6 +64,14 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Return the shape of one input, without batch axis."""
         return tuple(self.train.inputs.shape[1:])
+
+    def fingerprint(self) -> str:
+        """Return a short name for exactly these examples in this order."""
+        digest = hashlib.sha256(self.name.encode())
+        for split in (self.train, self.validation, self.test):
+            for array in split:
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
 
     def take(self, train_examples: int) -> "Dataset":
         """Return the data with only the first `train_examples` training examples.

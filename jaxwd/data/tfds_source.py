@@ -70,6 +70,7 @@ def _prepared_builder(name: str, root: pathlib.Path, manual_dir: str | None) -> 
     # TFDS logs an advice to install OpenCV; Pillow decodes as well.
     logging.getLogger("absl").setLevel(logging.ERROR)
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.registered import DatasetNotFoundError
 
     if name in PREPARED:
         from jaxwd.data import tfds_builders
@@ -77,7 +78,7 @@ def _prepared_builder(name: str, root: pathlib.Path, manual_dir: str | None) -> 
         tfds_builders.prepare(name, root, manual_dir)
     try:
         return tfds.builder(name, data_dir=root, file_format="array_record")
-    except tfds.core.registered.DatasetNotFoundError:
+    except DatasetNotFoundError:
         raise InputError(
             f"tfds:{name} is no dataset that TFDS knows; see the names at "
             "https://www.tensorflow.org/datasets/catalog"

@@ -12,6 +12,7 @@ from jaxwd.decay.rules import MULTIPLIERS, RULES, Rates
 from jaxwd.decay.scheme import DecayScheme, none
 from jaxwd.errors import InputError, concrete, require
 from jaxwd.masks import Rules, Where, rules
+from jaxwd.penalties import PENALTIES
 from jaxwd.schedules import Scalar, ScalarOrSchedule, peak_of
 
 
@@ -78,12 +79,18 @@ def chain_around(
     clip: optax.GradientTransformation | None,
     peak: Scalar | None,
     frozen: Where | None,
+    passes_on: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    """Do what `compose` does for a core that is known to be one, without probing it."""
+    """Do what `compose` does for a core that is known to be one, without probing it.
+
+    With `passes_on` the core hands a first gradient on as it is, as SGD and momentum
+    do, so that coupled decay has a known shrink.
+    """
     decay = none() if decay is None else decay
     require("learning_rate", learning_rate, 0.0)
     rates = Rates(learning_rate, peak_of(learning_rate, peak))
-    _require_positive_factor(decay, rates)
+    shrink = largest_shrink(decay, rates, passes_on)
+    _require_positive_factor(decay, rates, shrink)
     placed = RULES[decay.kind](decay, rates)
     chain = optax.chain(
         *(() if clip is None else (clip,)),
@@ -95,7 +102,7 @@ def chain_around(
     )
     if frozen is not None:
         chain = _freeze(chain, rules(frozen))
-    return _checked_at_init(chain, decay, rates)
+    return _checked_at_init(chain, decay, shrink)
 
 
 def _freeze(
@@ -110,57 +117,58 @@ def _freeze(
     )
 
 
-def largest_shrink(decay: DecayScheme, rates: Rates) -> float | None:
-    """Return max_t d_t·λ of a decoupled scheme, None where it is not known yet."""
-    if decay.kind != "decoupled":
+def largest_shrink(decay: DecayScheme, rates: Rates, passes_on: bool) -> float | None:
+    """Return the largest shrink of one step, None where it is not known yet."""
+    strength, alpha = concrete(peak_of(decay.strength)), concrete(rates.peak)
+    if decay.kind == "none" or strength is None:
         return None
+    strength *= max(decay.where.levels(), default=0.0)
+    if decay.kind == "decoupled":
+        row = MULTIPLIERS[decay.times]
+        # These two multipliers are at most 1, whatever the peak is.
+        if decay.times in ("schedule", "constant"):
+            return strength
+        return None if alpha is None else row.shrink(alpha, alpha) * strength
+    factor = PENALTIES[decay.penalty].gradient_factor(decay.examples)
+    if not passes_on or alpha is None or factor is None:
+        return None
+    return alpha * factor * strength
+
+
+def _require_positive_factor(
+    decay: DecayScheme, rates: Rates, shrink: float | None
+) -> None:
     strength = concrete(peak_of(decay.strength))
-    alpha = concrete(rates.peak)
-    level = max(decay.where.levels(), default=0.0)
-    if decay.times in ("schedule", "constant"):
-        return None if strength is None else strength * level
-    if strength is None or alpha is None:
-        return None
-    return float(MULTIPLIERS[decay.times].shrink(alpha, alpha)) * strength * level
-
-
-def _require_positive_factor(decay: DecayScheme, rates: Rates) -> None:
-    shrink = largest_shrink(decay, rates)
-    if shrink is not None and shrink > 1.0:
+    if shrink is not None and strength is not None and shrink > 1.0:
         raise InputError(
             f"{decay} with peak learning rate {concrete(rates.peak)} multiplies weights "
             f"by {1 - shrink:g} in one step; choose a strength at most "
-            f"{concrete(peak_of(decay.strength)) / shrink:g}"  # type: ignore[operator]
+            f"{strength / shrink:g}"
         )
 
 
 def _checked_at_init(
-    chain: optax.GradientTransformation, decay: DecayScheme, rates: Rates
+    chain: optax.GradientTransformation, decay: DecayScheme, shrink: float | None
 ) -> optax.GradientTransformationExtraArgs:
     """Check at `init`, where the parameters are first seen: masks and precision."""
     chain = optax.with_extra_args_support(chain)
 
     def init(params: Any) -> Any:
         if decay.kind != "none":
-            warn_if_lost(decay, rates, params)
+            _warn_if_lost(decay, shrink, params)
         return chain.init(params)
 
     return optax.GradientTransformationExtraArgs(init, chain.update)
 
 
-def warn_if_lost(decay: DecayScheme, rates: Rates, params: Any) -> None:
-    """Warn where (1 − d·λ)·θ rounds back to θ in the parameters' own precision."""
-    shrink = largest_shrink(decay, rates)
-    if decay.kind in ("coupled", "penalized"):  # plain SGD's shrink, the only one known
-        alpha, strength = concrete(rates.peak), concrete(peak_of(decay.strength))
-        shrink = None if alpha is None or strength is None else alpha * strength
+def _warn_if_lost(decay: DecayScheme, shrink: float | None, params: Any) -> None:
+    """Warn where (1 − shrink)·θ rounds back to θ in the parameters' own precision."""
+    mask = decay.where.mask(params)  # also raises where a rule matches nothing
     if not shrink:
         return
-    masked = zip(
-        jax.tree.leaves(decay.where.mask(params)), jax.tree.leaves(params), strict=True
-    )
+    leaves = zip(jax.tree.leaves(mask), jax.tree.leaves(params), strict=True)
     dtypes = {
-        leaf.dtype for decays, leaf in masked if decays and hasattr(leaf, "dtype")
+        leaf.dtype for decays, leaf in leaves if decays and hasattr(leaf, "dtype")
     }
     for dtype in sorted(dtypes, key=str):
         # float32 steps carry the decay in their rounding; narrower ones do not.

@@ -1,6 +1,7 @@
 """Tell a core from an alias by its answers, since Optax does not record the kind."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,7 +29,8 @@ def _verdict(core: optax.GradientTransformation) -> str | None:
     def first_update(gradient: float, weight: float) -> np.ndarray:
         params = {"kernel": np.full((2, 2), weight, np.float32)}
         grads = {"kernel": np.full((2, 2), gradient, np.float32)}
-        return np.asarray(core.update(grads, core.init(params), params)[0]["kernel"])
+        updates: Any = core.update(grads, core.init(params), params)[0]
+        return np.asarray(updates["kernel"])
 
     try:
         # A caller may be under jit or vmap; the probe's numbers are constants there.

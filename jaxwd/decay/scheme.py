@@ -32,7 +32,7 @@ class DecayScheme:
 
     kind: Kind
     strength: ScalarOrSchedule = 0.0
-    times: Times = "lr"
+    times: Times | str = "lr"
     where: Rules = field(default=kernels)
     penalty: str = "half_l2"
     examples: int | None = None
@@ -151,7 +151,7 @@ def coupled(strength: ScalarOrSchedule, *, where: Where = kernels) -> DecaySchem
 def decoupled(
     strength: ScalarOrSchedule,
     *,
-    times: Times = "lr",
+    times: Times | str = "lr",
     where: Where = kernels,
 ) -> DecayScheme:
     """Decay beside the step: θ' = θ − η_t·u(g) − d_t·λ·θ.

@@ -37,7 +37,7 @@ class Config:
     channels: tuple[int, ...] = (32, 64)
     hidden: tuple[int, ...] = (128,)
     kernel: int = 3
-    init: str = "he"
+    init: str = "lecun"
     conv: str = "auto"
 
     def __post_init__(self) -> None:

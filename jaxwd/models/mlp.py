@@ -29,7 +29,7 @@ class Config:
 
     classes: int = 10
     hidden: tuple[int, ...] = (128,)
-    init: str = "he"
+    init: str = "lecun"
 
     def __post_init__(self) -> None:
         require("classes", self.classes, 1)

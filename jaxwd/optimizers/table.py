@@ -166,11 +166,13 @@ def optimizer(
     >>> rate = cosine(3e-3, steps=10_000, warmup=500)
     >>> tx = optimizer("adam", rate, decay=decoupled(0.1))
     """
+    row, filled = lookup(name, hyper)
     return chain_around(
-        core(name, **hyper),
+        row.build(**filled),
         learning_rate=learning_rate,
         decay=decay,
         clip=clip,
         peak=peak,
         frozen=frozen,
+        passes_on=row.gain(filled) is not None,
     )

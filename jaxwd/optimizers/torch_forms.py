@@ -50,10 +50,10 @@ def scale_by_adagrad(eps: float = 1e-10) -> optax.GradientTransformation:
     def init(params: Tree) -> Tree:
         return _zeros(params)
 
-    def update(grads: Tree, total: Tree, params: Any = None) -> Any:
+    def update(updates: Tree, state: Tree, params: Any = None) -> Any:
         del params
-        total = jax.tree.map(lambda t, g: t + g * g, total, grads)
-        u = jax.tree.map(lambda g, t: g / (jnp.sqrt(t) + eps), grads, total)
+        total = jax.tree.map(lambda t, g: t + g * g, state, updates)
+        u = jax.tree.map(lambda g, t: g / (jnp.sqrt(t) + eps), updates, total)
         return u, total
 
     return optax.GradientTransformation(init, update)
@@ -79,13 +79,13 @@ def scale_by_nadam(
             jnp.zeros([], jnp.int32), _zeros(params), _zeros(params), jnp.ones([])
         )
 
-    def update(grads: Tree, state: _Moments, params: Any = None) -> Any:
+    def update(updates: Tree, state: Any, params: Any = None) -> Any:
         del params
-        t = optax.safe_increment(state.count)
+        t = state.count + 1
         now, after = mu_at(t), mu_at(t + 1)
         product = state.extra * now
-        mu = _average(state.mu, grads, b1)
-        nu = _average(state.nu, _squares(grads), b2)
+        mu = _average(state.mu, updates, b1)
+        nu = _average(state.nu, _squares(updates), b2)
 
         def direction(g: Any, m: Any, v: Any) -> Any:
             look_ahead = (1 - now) / (1 - product) * g + after / (
@@ -93,7 +93,7 @@ def scale_by_nadam(
             ) * m
             return look_ahead / (jnp.sqrt(v / (1 - b2**t)) + eps)
 
-        u = jax.tree.map(direction, grads, mu, nu)
+        u = jax.tree.map(direction, updates, mu, nu)
         return u, _Moments(t, mu, nu, product)
 
     return optax.GradientTransformation(init, update)
@@ -108,11 +108,11 @@ def scale_by_radam(
     def init(params: Tree) -> _Moments:
         return _Moments(jnp.zeros([], jnp.int32), _zeros(params), _zeros(params))
 
-    def update(grads: Tree, state: _Moments, params: Any = None) -> Any:
+    def update(updates: Tree, state: Any, params: Any = None) -> Any:
         del params
-        t = optax.safe_increment(state.count)
-        mu = _average(state.mu, grads, b1)
-        nu = _average(state.nu, _squares(grads), b2)
+        t = state.count + 1
+        mu = _average(state.mu, updates, b1)
+        nu = _average(state.nu, _squares(updates), b2)
         rho = rho_inf - 2 * t * b2**t / (1 - b2**t)
         rectify = ((rho - 4) * (rho - 2) * rho_inf) / (
             (rho_inf - 4) * (rho_inf - 2) * rho
@@ -138,11 +138,11 @@ def scale_by_amsgrad(
         zeros = _zeros(params)
         return _Moments(jnp.zeros([], jnp.int32), zeros, zeros, zeros)
 
-    def update(grads: Tree, state: _Moments, params: Any = None) -> Any:
+    def update(updates: Tree, state: Any, params: Any = None) -> Any:
         del params
-        t = optax.safe_increment(state.count)
-        mu = _average(state.mu, grads, b1)
-        nu = _average(state.nu, _squares(grads), b2)
+        t = state.count + 1
+        mu = _average(state.mu, updates, b1)
+        nu = _average(state.nu, _squares(updates), b2)
         largest = jax.tree.map(jnp.maximum, state.extra, nu)
         u = jax.tree.map(
             lambda m, v: m / (1 - b1**t) / (jnp.sqrt(v) / jnp.sqrt(1 - b2**t) + eps),

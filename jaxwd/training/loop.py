@@ -83,7 +83,7 @@ def run(
     data = load(recipe.dataset) if data is None else data
     if recipe.train_examples is not None:
         data = data.take(recipe.train_examples)
-    _check(recipe, data)
+    check(recipe, data)
     spread = layout_of(layout, recipe.batch_size, devices)
     arrays = spread.place(arrays_of(data))
     started = time.perf_counter()
@@ -132,7 +132,7 @@ def run(
     )
 
 
-def _check(recipe: Recipe, data: Dataset) -> None:
+def check(recipe: Recipe, data: Dataset) -> None:
     """Refuse what a program could not see, because numbers are its inputs."""
     steps = recipe.steps_per_epoch(data.train.examples) * recipe.epochs
     chain_of(recipe, steps)
@@ -151,7 +151,8 @@ def _require_finite(recipe: Recipe, losses: np.ndarray, epoch: int) -> None:
         last = (epoch + 1) * len(losses) - 1
         raise Diverged(
             f"the loss became {losses[bad[0]]} at step {first} (epoch {epoch + 1}, steps "
-            f"{epoch * len(losses)} to {last}) of the recipe: {recipe}"
+            f"{epoch * len(losses)} to {last}) of the recipe: {recipe}, seed "
+            f"{recipe.seed}"
         )
 
 

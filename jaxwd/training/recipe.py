@@ -172,10 +172,11 @@ class Recipe:
             self.optimizer,
             f"lr {self.learning_rate:g} {self.schedule}",
             str(self.decay),
-            f"dropout {self.dropout}",
+            f"dropout {self.dropout:g}"
+            if isinstance(self.dropout, int | float)
+            else f"dropout {self.dropout}",
             f"batch {self.batch_size}",
             f"{self.epochs} epochs",
-            f"seed {self.seed}",
         ]
         return ", ".join(parts)
 

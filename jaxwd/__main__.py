@@ -1,0 +1,5 @@
+"""`python -m jaxwd` is the `jaxwd` command."""
+
+from jaxwd.cli import main
+
+raise SystemExit(main())

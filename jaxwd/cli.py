@@ -1,0 +1,197 @@
+"""The `jaxwd` command. JAX is imported only by what needs it."""
+
+import importlib.resources
+import importlib.util
+import pathlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from jaxwd import __version__
+from jaxwd.errors import InputError, unknown
+from jaxwd.flags import guarded
+
+USAGE = f"""jaxwd {__version__}: the weight-decay laboratory for JAX
+
+usage: jaxwd COMMAND [ARGUMENTS]
+
+  run EXPERIMENT [FLAGS]   train an experiment's arms, print its tables, write a report;
+                           EXPERIMENT is a file or one of: article, optimizers
+                           (`jaxwd run article --help` lists the flags)
+  list [KIND]              what can be chosen by name: optimizers, schemes, schedules,
+                           initializers, clips, datasets
+  data NAME                fetch and decode a data set, and say what is in it
+  doctor                   versions, devices, cache folder, and a first step on the device
+  --version, --help
+
+Errors are one line on the standard error; the exit code is 2 for bad input, 3 for a
+diverged training, 130 after Ctrl-C.
+"""
+KINDS = ("optimizers", "schemes", "schedules", "initializers", "clips", "datasets")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    if words[0] == "--version":
+        print(f"jaxwd {__version__}")
+        return 0
+    command, rest = words[0], words[1:]
+    if command not in COMMANDS:
+        print(f"error: {unknown('command', command, COMMANDS)}", file=sys.stderr)
+        return 2
+    return COMMANDS[command](rest)
+
+
+def run(words: list[str]) -> int:
+    """Run an experiment, by file or by name."""
+    if not words or words[0].startswith("-"):
+        print(
+            "error: run needs an experiment: a file, article or optimizers",
+            file=sys.stderr,
+        )
+        return 2
+    module: list[ModuleType] = []
+    code = guarded(lambda: module.append(load_experiment(words[0])))
+    return code or module[0].main(words[1:])
+
+
+def load_experiment(name: str) -> ModuleType:
+    """Return the module of an experiment: a file, or one that ships with jaxwd."""
+    shipped = _shipped()
+    path = pathlib.Path(name)
+    if path.suffix != ".py":
+        if name not in shipped:
+            raise unknown("experiment", name, shipped)
+        path = shipped[name]
+    if not path.is_file():
+        raise InputError(f"experiment {name} is no file; or use: {', '.join(shipped)}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "main"):
+        raise InputError(f"experiment {path} has no main(arguments); see experiments/")
+    return module
+
+
+def _shipped() -> dict[str, pathlib.Path]:
+    """Return the experiments of a checkout, or of the installed package."""
+    package = pathlib.Path(str(importlib.resources.files("jaxwd")))
+    for folder in (package / "experiments", package.parent / "experiments"):
+        files = sorted(folder.glob("*.py"))
+        if files:
+            return {file.stem: file for file in files}
+    return {}
+
+
+def list_names(words: list[str]) -> int:
+    """Print what can be chosen by name."""
+
+    def command() -> None:
+        kinds = words or list(KINDS)
+        for kind in kinds:
+            if kind not in KINDS:
+                raise unknown("list", kind, KINDS)
+            print(f"{kind}:")
+            for line in _names(kind):
+                print(f"  {line}")
+
+    return guarded(command)
+
+
+def _names(kind: str) -> list[str]:
+    if kind == "optimizers":
+        from jaxwd.optimizers import OPTIMIZERS
+
+        return [
+            f"{name:16}{', '.join(f'{k}={v}' for k, v in row.defaults.items())}"
+            for name, row in OPTIMIZERS.items()
+        ]
+    if kind == "schemes":
+        from jaxwd import decay
+
+        return [
+            f"{name:12}{_first_line(getattr(decay, name))}"
+            for name in ("none", "penalized", "coupled", "decoupled")
+        ]
+    if kind == "schedules":
+        from jaxwd import schedules
+
+        return [
+            f"{name:16}{_first_line(getattr(schedules, name))}"
+            for name in schedules.SHAPES
+        ]
+    if kind == "initializers":
+        from jaxwd.models import INITIALIZERS
+
+        return list(INITIALIZERS)
+    if kind == "clips":
+        from jaxwd.clip import CLIPS
+
+        return [f"{k:14}{_first_line(v)}" for k, v in CLIPS.items()]
+    from jaxwd.data import NAMES
+
+    return [*NAMES, "tfds:NAME", "folder:PATH"]
+
+
+def _first_line(value: object) -> str:
+    return (value.__doc__ or "").splitlines()[0]
+
+
+def data(words: list[str]) -> int:
+    """Fetch and decode a data set, and say what is in it."""
+
+    def command() -> None:
+        if len(words) != 1:
+            raise InputError("data takes one name, as in: jaxwd data fashion_mnist")
+        import numpy as np
+
+        from jaxwd.data import load
+
+        found = load(words[0])
+        print(found)
+        if found.task == "classification":
+            counts = np.bincount(found.train.targets, minlength=len(found.classes))
+            for name, count in zip(found.classes, counts, strict=True):
+                print(f"  {count:7,}  {name}")
+
+    return guarded(command)
+
+
+def doctor(words: list[str]) -> int:
+    """Say what this installation is, and whether a first step works."""
+
+    def command() -> None:
+        from jaxwd import runtime
+        from jaxwd.lab.records import provenance
+
+        device = runtime.setup()
+        about = provenance()
+        for name, version in about["versions"].items():
+            print(f"{name:12}{version}")
+        print(f"{'python':12}{about['python']}")
+        print(f"{'processor':12}{about['processor']}, {about['cores']} cores")
+        print(f"{'device':12}{device}")
+        print(f"{'cache':12}{runtime.compilation_cache()}")
+        import jaxwd as wd
+
+        result = wd.run(wd.Recipe(train_examples=320, epochs=2))
+        first, last = (row["running_loss"] for row in result.history)
+        print(
+            f"{'training':12}20 steps of the CNN: loss {first:.3f} to {last:.3f}, "
+            f"compiled in {result.compile_seconds:.1f} s"
+        )
+
+    return guarded(command)
+
+
+COMMANDS = {"run": run, "list": list_names, "data": data, "doctor": doctor}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,134 @@
+"""The flags every experiment shares. Reading them needs neither JAX nor TFDS."""
+
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from jaxwd.errors import Diverged, InputError, require, unknown
+
+F = TypeVar("F", bound="Flags")
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What is trained, how, on what; every choice of an experiment."""
+
+    dataset: str = "fashion_mnist_12k"
+    """A name of `jaxwd list datasets`, tfds:NAME, or folder:PATH (a sub-folder a class)."""
+    train_examples: int | None = None
+    """Use only this many training examples, classes in balance."""
+    model: str = "cnn"
+    """cnn or mlp."""
+    init: str = "lecun"
+    """How weights start: lecun, glorot, he, orthogonal, he_dropout."""
+    optimizer: str = "sgd"
+    """A name of `jaxwd list optimizers`."""
+    learning_rate: float = 0.1
+    """Peak learning rate α."""
+    schedule: str = "constant"
+    """Shape of the learning rate, a name of `jaxwd list schedules`."""
+    warmup: int = 0
+    """Steps of linear rise before the schedule's shape begins."""
+    clip: str | None = None
+    """Gradient clip before decay: value, global_norm, block_norm, adaptive."""
+    clip_at: float = 1.0
+    """Threshold of the clip."""
+    decay: str = "coupled"
+    """penalized (L2 in the loss), coupled (in the gradient), decoupled (beside a step)."""
+    strength: float = 5e-4
+    """λ, in the scheme's own unit."""
+    times: str = "lr"
+    """What multiplies λ in decoupled decay: lr, schedule, constant, corrected."""
+    penalty: str = "half_l2"
+    """Written form of the penalized scheme: half_l2, l2, l2_per_example (m = batch)."""
+    dropout: float = 0.5
+    """Dropout rate of the arms with dropout, before the output layer."""
+    batch_size: int = 32
+    """Examples a step."""
+    epochs: int = 20
+    """Passes over the training examples."""
+    seeds: int = 5
+    """Paired seeds an arm."""
+    device: str = "auto"
+    """auto, cpu, gpu or tpu."""
+    layout: str = "single"
+    """How a batch is spread over devices: single, sharded, pmap."""
+    image_size: int | None = None
+    """Resize the pictures of folders and of mixed TFDS sets to this side."""
+    grayscale: bool = False
+    """Read a folder's pictures with one channel."""
+    data_dir: str | None = None
+    """Where TFDS keeps prepared data; default $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    manual_dir: str | None = None
+    """A folder with data files you downloaded by hand."""
+    out: pathlib.Path | None = None
+    """Folder of the results, default runs/NAME; finished runs in it are not run again."""
+    cache: bool = True
+    """Keep compiled programs on disk for the next start."""
+
+    def check(self) -> None:
+        """Raise `InputError` for values that no experiment can use."""
+        require("--epochs", self.epochs, 1)
+        require("--batch-size", self.batch_size, 1)
+        require("--seeds", self.seeds, 1)
+        require("--strength", self.strength, 0.0)
+        require("--learning-rate", self.learning_rate, 0.0)
+        require("--dropout", self.dropout, 0.0, 1.0)
+        if self.decay not in ("penalized", "coupled", "decoupled"):
+            raise unknown("decay", self.decay, ["penalized", "coupled", "decoupled"])
+        if self.penalty != "half_l2" and self.decay != "penalized":
+            raise InputError(
+                f"--penalty {self.penalty} goes with --decay penalized only; decay would "
+                f"stand in the loss and in the optimizer (--decay {self.decay})"
+            )
+        if self.times != "lr" and self.decay != "decoupled":
+            raise InputError(
+                f"--times {self.times} goes with --decay decoupled only, not with "
+                f"--decay {self.decay}"
+            )
+
+
+def parse(
+    kind: type[F], name: str, description: str, arguments: Sequence[str] | None
+) -> F:
+    """Return the flags given on a command line.
+
+    Args:
+        kind: `Flags`, or a dataclass derived from it with other defaults.
+        name: the program's name for the help text.
+        description: shown above the flags.
+        arguments: the words after the program's name; default those of the process.
+    """
+    import tyro
+
+    return tyro.cli(kind, prog=name, description=description, args=arguments)
+
+
+def guarded(command: Callable[[], object]) -> int:
+    """Run a command and turn what people do wrong into one line and an exit code.
+
+    Returns:
+        0 when it worked; 2 for bad input; 3 for a training that diverged everywhere;
+        130 after Ctrl-C.
+    """
+    try:
+        command()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Diverged as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print(
+            "interrupted; finished runs are kept, the same command goes on",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:  # the reader, `head` perhaps, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0

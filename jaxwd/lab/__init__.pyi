@@ -1,0 +1,10 @@
+from .experiment import execute as execute
+from .experiment import experiment as experiment
+from .statistics import Difference as Difference
+from .statistics import Interval as Interval
+from .statistics import holm as holm
+from .statistics import interval as interval
+from .statistics import paired as paired
+from .study import Arm as Arm
+from .study import Study as Study
+from .study import run_study as run_study

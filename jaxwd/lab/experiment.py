@@ -1,0 +1,162 @@
+"""From flags to a finished report: what every experiment file calls."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from jaxwd.flags import Flags, guarded, parse
+
+
+def experiment(
+    name: str,
+    about: str | None,
+    arms: Callable,
+    arguments: Sequence[str] | None = None,
+    *,
+    flags: type[Flags] = Flags,
+) -> int:
+    """Run an experiment from the command line and return its exit code.
+
+    Args:
+        name: of the experiment; results go to `runs/NAME` unless `--out` says else.
+        about: the file's docstring; its first line is the question.
+        arms: `function(flags, data) → list[Arm]`.
+        arguments: words of the command line; default those of the process.
+        flags: `Flags`, or a dataclass derived from it with other defaults.
+    """
+
+    def command() -> None:
+        given = parse(flags, name, about or "", arguments)
+        given.check()
+        execute(name, about or name, arms, given)
+
+    return guarded(command)
+
+
+def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path:
+    """Run an experiment with given flags and return the path of its report."""
+    from rich.console import Console
+
+    from jaxwd import data as datasets
+    from jaxwd import runtime
+    from jaxwd.lab.progress import progress
+    from jaxwd.lab.records import Records
+    from jaxwd.lab.study import run_study
+    from jaxwd.losses import task
+    from jaxwd.report import (
+        decay_table,
+        fit_table,
+        result_table,
+        verdict,
+        write_report,
+    )
+
+    console = Console()
+    device = runtime.setup(flags.device, cache=flags.cache)
+    loaded = datasets.load(
+        flags.dataset,
+        image_size=flags.image_size,
+        grayscale=flags.grayscale,
+        data_dir=flags.data_dir,
+        manual_dir=flags.manual_dir,
+    )
+    alternatives = arms(flags, loaded)
+    for arm in alternatives:
+        _check(arm.recipe, loaded)
+    records = Records(flags.out or pathlib.Path("runs") / name)
+    question = about.strip().splitlines()[0]
+    mask = _mask(alternatives, loaded)
+    console.print(f"[bold]{question}[/]")
+    console.print(f"{loaded}")
+    runs = len(alternatives) * flags.seeds
+    console.print(
+        f"{len(alternatives)} arms × {flags.seeds} seeds × {flags.epochs} epochs, {device}"
+    )
+    if mask:
+        console.print(mask.splitlines()[-1])
+    names = [arm.name for arm in alternatives]
+    score = task(loaded.task).score_name
+    with progress(names, runs, flags.epochs, score, console) as watcher:
+        study = run_study(
+            alternatives,
+            range(flags.seeds),
+            loaded,
+            question=question,
+            records=records,
+            layout=flags.layout,
+            watcher=watcher,
+        )
+    for table in (result_table, fit_table, decay_table):
+        console.print(table(study).rich())
+    console.print(verdict(study), highlight=False)
+    page = write_report(study, records.folder, mask)
+    console.print(f"report: {page}")
+    return page
+
+
+def recipe(flags: Flags):
+    """Return the recipe that flags describe, without decay and dropout."""
+    from jaxwd.training import Recipe
+
+    return Recipe(
+        dataset=flags.dataset,
+        train_examples=flags.train_examples,
+        model=flags.model,
+        model_options=(("init", flags.init),),
+        optimizer=flags.optimizer,
+        learning_rate=flags.learning_rate,
+        schedule=flags.schedule,
+        warmup=flags.warmup,
+        clip=flags.clip,
+        clip_at=flags.clip_at,
+        batch_size=flags.batch_size,
+        epochs=flags.epochs,
+    )
+
+
+def scheme(flags: Flags):
+    """Return the decay scheme that flags describe."""
+    from jaxwd.decay import coupled, decoupled, penalized
+
+    if flags.decay == "decoupled":
+        return decoupled(flags.strength, times=flags.times)
+    if flags.decay == "penalized":
+        per_example = flags.penalty == "l2_per_example"
+        return penalized(
+            flags.strength,
+            penalty=flags.penalty,
+            examples=flags.batch_size if per_example else None,
+        )
+    return coupled(flags.strength)
+
+
+def _check(recipe, data) -> None:
+    """Refuse bad recipes before anything is written."""
+    from jaxwd.models import initializer
+    from jaxwd.training.loop import check
+
+    initializer(dict(recipe.model_options).get("init", "lecun"))
+    check(
+        recipe,
+        data if recipe.train_examples is None else data.take(recipe.train_examples),
+    )
+
+
+def _mask(arms, data) -> str:
+    """Return which leaves decay, as text, for the first arm that decays."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxwd.masks import mask_report
+    from jaxwd.training.program import model_of
+
+    decayed = [arm.recipe for arm in arms if arm.recipe.decay.kind != "none"]
+    if not decayed:
+        return ""
+    chosen = replace(decayed[0], seed=0)
+    model = model_of(chosen, data.outputs)
+    example = jax.ShapeDtypeStruct(data.input_shape, jnp.float32)
+    params, _ = jax.eval_shape(
+        lambda key, x: model.init(key, x, chosen.dropout), jax.random.key(0), example
+    )
+    return str(mask_report(chosen.decay.where, params))

@@ -1,0 +1,202 @@
+"""Run arms × seeds, paired, and gather what a table needs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from jaxwd.data import Dataset
+from jaxwd.decay import Shrink
+from jaxwd.errors import Diverged, InputError, unknown
+from jaxwd.lab.records import Records, provenance, run_key
+from jaxwd.losses import task
+from jaxwd.training import Recipe, run
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One alternative in a comparison.
+
+    Attributes:
+        name: how tables call it.
+        recipe: its training; the seed is left open.
+        against: name of the arm it is compared with; default the study's first.
+    """
+
+    name: str
+    recipe: Recipe
+    against: str = ""
+
+
+@dataclass
+class Study:
+    """What came out, arm by arm.
+
+    Attributes:
+        question: what was asked, one line.
+        arms: in the order given.
+        data: the data set, in words.
+        train_examples: how many training examples every run saw.
+        score: name of the score, `accuracy` or `negative_mse`.
+        finals: arm name → final metrics of every seed that finished, by seed.
+        curves: arm name → epochs' metrics of every seed that finished, by seed.
+        diverged: arm name → message of every seed that diverged, by seed.
+        provenance: versions, commit, hardware, command.
+    """
+
+    question: str
+    arms: list[Arm]
+    data: str
+    train_examples: int
+    score: str
+    finals: dict[str, dict[int, Row]] = field(default_factory=dict)
+    curves: dict[str, dict[int, list[Row]]] = field(default_factory=dict)
+    diverged: dict[str, dict[int, str]] = field(default_factory=dict)
+    provenance: Row = field(default_factory=dict)
+
+    def values(self, arm: str, metric: str) -> dict[int, float]:
+        """Return a final metric of an arm, by seed."""
+        return {seed: row[metric] for seed, row in self.finals[arm].items()}
+
+    def reference(self, arm: Arm) -> str:
+        """Return the name of the arm that `arm` is compared with."""
+        return arm.against or self.arms[0].name
+
+    def compared(self) -> list[Arm]:
+        """Return the arms that are compared with another one."""
+        return [arm for arm in self.arms if self.reference(arm) != arm.name]
+
+    def pairs(self, arm: Arm, metric: str) -> tuple[list[float], list[float]]:
+        """Return a metric of an arm and of its reference, for seeds both finished."""
+        a = self.values(arm.name, metric)
+        b = self.values(self.reference(arm), metric)
+        shared = sorted(a.keys() & b.keys())
+        return [a[s] for s in shared], [b[s] for s in shared]
+
+    def shrink(self, arm: Arm) -> Shrink | None:
+        """Return the arm's realised shrink over the run."""
+        return arm.recipe.shrink(self.train_examples)
+
+
+class Watcher(Protocol):
+    """What is told of the progress; see `jaxwd.lab.progress`."""
+
+    def epoch(self, arm: str, seed: int, row: Row) -> None:
+        """Learn of a finished epoch."""
+
+    def done(self, arm: str, seed: int, outcome: Row | str, reused: bool) -> None:
+        """Learn of a finished, diverged (a message) or reused run."""
+
+
+def run_study(
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    data: Dataset,
+    *,
+    question: str = "",
+    records: Records | None = None,
+    layout: str = "single",
+    watcher: Watcher | None = None,
+    runner: Callable[..., Any] = run,
+) -> Study:
+    """Run every arm with every seed and return the study.
+
+    Seeds are the outer loop: whenever it is interrupted, all arms have the same seeds
+    but for the last. A run that diverges is recorded as such and its neighbours go on.
+
+    Args:
+        arms: the alternatives; the first is the reference.
+        seeds: one run of every arm for each.
+        data: shared by all arms.
+        question: one line for the report.
+        records: where to keep what is done; finished runs found there are not run
+            again.
+        layout: how a batch is spread over devices.
+        watcher: told of every epoch.
+        runner: the training function, for tests.
+
+    Raises:
+        InputError: fewer than one arm or seed, two arms of one name, or an arm
+            compared with one that is not there.
+    """
+    names = [arm.name for arm in arms]
+    if not names or not seeds:
+        raise InputError(
+            f"a study needs arms and seeds; given {len(names)} and {len(seeds)}"
+        )
+    if len(set(names)) < len(names):
+        raise InputError(f"two arms share a name: {', '.join(names)}")
+    for arm in arms:
+        if arm.against and arm.against not in names:
+            raise unknown("reference arm", arm.against, names)
+    examples = min(arm.recipe.train_examples or data.train.examples for arm in arms)
+    study = Study(question, list(arms), str(data), examples, task(data.task).score_name)
+    study.finals = {name: {} for name in names}
+    study.curves = {name: {} for name in names}
+    study.diverged = {name: {} for name in names}
+    study.provenance = provenance()
+    if records is not None:
+        records.write("provenance", **study.provenance)
+    fingerprint = "" if records is None else data.fingerprint()
+    for seed in seeds:
+        for arm in arms:
+            recipe = replace(arm.recipe, seed=seed)
+            key = run_key(recipe, fingerprint, layout) if records is not None else ""
+
+            def train(on_epoch: Callable[[Row], None], recipe: Recipe = recipe) -> Any:
+                return runner(recipe, data, layout=layout, on_epoch=on_epoch)
+
+            _one(study, arm.name, recipe, key, train, records, watcher)
+    return study
+
+
+def _one(
+    study: Study,
+    name: str,
+    recipe: Recipe,
+    key: str,
+    train: Callable[[Callable[[Row], None]], Any],
+    records: Records | None,
+    watcher: Watcher | None,
+) -> None:
+    """Run one recipe, or take its record, and put the outcome into the study."""
+    seed = recipe.seed
+    found = None if records is None else records.finished(key)
+    if found is not None and records is not None:
+        outcome, curve = found["outcome"], records.epochs(key)
+    else:
+
+        def on_epoch(row: Row) -> None:
+            if records is not None:
+                records.write("epoch", key=key, arm=name, seed=seed, **row)
+            if watcher is not None:
+                watcher.epoch(name, seed, row)
+
+        try:
+            result = train(on_epoch)
+        except Diverged as error:
+            outcome, curve = str(error), []
+        else:
+            curve = result.history
+            outcome = dict(result.final) | {
+                "seconds": result.seconds,
+                "compile_seconds": result.compile_seconds,
+                "images_per_second": result.images_per_second,
+            }
+        if records is not None:
+            records.write(
+                "run",
+                key=key,
+                arm=name,
+                seed=seed,
+                outcome=outcome,
+                recipe=recipe.to_dict(),
+            )
+    if isinstance(outcome, str):
+        study.diverged[name][seed] = outcome
+    else:
+        study.finals[name][seed] = outcome
+        study.curves[name][seed] = curve
+    if watcher is not None:
+        watcher.done(name, seed, outcome, found is not None)

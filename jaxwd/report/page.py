@@ -1,0 +1,57 @@
+"""One page a study: `report.md` with its pictures beside it."""
+
+import json
+import pathlib
+from typing import Any
+
+from jaxwd.lab.study import Study
+from jaxwd.report import figures
+from jaxwd.report.tables import decay_table, fit_table, result_table
+from jaxwd.report.verdict import verdict
+
+
+def write_report(study: Study, folder: pathlib.Path, mask: str = "") -> pathlib.Path:
+    """Write `report.md`, `curves.png` and `differences.png`; return the page.
+
+    Args:
+        study: what came out.
+        folder: an existing, writable folder.
+        mask: which leaves decay, as text.
+    """
+    pictures = []
+    if any(study.curves.values()) and len(study.arms) <= len(figures.COLORS):
+        pictures.append(figures.curves(study, folder / "curves.png"))
+    if study.compared() and any(study.finals.values()):
+        pictures.append(figures.differences(study, folder / "differences.png"))
+    about = study.provenance
+    parts = [
+        f"# {study.question or 'Study'}",
+        verdict(study),
+        f"Data: {study.data}; {study.train_examples:,} training examples used.",
+        *(table(study).markdown() for table in (result_table, fit_table, decay_table)),
+        *(f"![{p.stem}]({p.name})" for p in pictures),
+        *([f"## Which leaves decay\n\n```text\n{mask}\n```"] if mask else []),
+        "## Recipes",
+        "\n".join(f"- {arm.name}: `{arm.recipe}`" for arm in study.arms),
+        "## Made by",
+        _provenance(about),
+    ]
+    page = folder / "report.md"
+    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return page
+
+
+def _provenance(about: dict[str, Any]) -> str:
+    versions = ", ".join(f"{k} {v}" for k, v in about.get("versions", {}).items())
+    rows = [
+        ("command", f"`{about.get('command')}`"),
+        ("versions", versions),
+        ("python", about.get("python")),
+        ("processor", f"{about.get('processor')}, {about.get('cores')} cores"),
+        ("devices", ", ".join(about.get("devices", []))),
+        ("commit", about.get("commit") or "not in a git checkout"),
+        ("time", about.get("time")),
+    ]
+    if about.get("xla_flags"):
+        rows.append(("XLA_FLAGS", json.dumps(about["xla_flags"])))
+    return "\n".join(f"- {name}: {value}" for name, value in rows)

@@ -1,0 +1,252 @@
+"""The tables of a study, as plain cells: drawn in a terminal or written as Markdown."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import rich.box
+import rich.markup
+import rich.table
+
+from jaxwd.lab.statistics import Difference, holm, interval, paired
+from jaxwd.lab.study import Arm, Study
+from jaxwd.schedules import peak_of
+
+_DIGITS = {"accuracy": 2, "loss": 3}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading, column names, rows of text and what the columns mean."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+    def markdown(self) -> str:
+        """Return the table as GitHub Markdown, first column left, others right."""
+
+        def line(cells: tuple[str, ...]) -> str:
+            escaped = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
+            return "| " + " | ".join(escaped) + " |"
+
+        rule = "|" + "|".join([" :-- "] + [" --: "] * (len(self.columns) - 1)) + "|"
+        table = "\n".join([line(self.columns), rule, *map(line, self.rows)])
+        return "\n\n".join(x for x in (f"## {self.title}", table, self.note) if x)
+
+    def rich(self) -> rich.table.Table:
+        """Return the table for a terminal."""
+        drawn = rich.table.Table(
+            title=self.title,
+            title_justify="left",
+            title_style="bold",
+            box=rich.box.SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),  # 80 columns are enough
+            show_edge=False,
+        )
+        for i, column in enumerate(self.columns):
+            drawn.add_column(column, justify="right" if i else "left", no_wrap=not i)
+        for row in self.rows:
+            drawn.add_row(*(rich.markup.escape(cell) for cell in row))
+        return drawn
+
+
+def result_table(study: Study) -> Table:
+    """Return what each arm reached, and its paired difference to the reference."""
+    score = study.score
+    gaps = _paired_cells(study, f"test_{score}", score)
+    rows = []
+    for arm in study.arms:
+        column = _columns(study, arm)
+        if column is None:
+            rows.append((arm.name, "0", _why_empty(study, arm), "", "", ""))
+            continue
+        rows.append(
+            (
+                arm.name,
+                str(len(study.finals[arm.name])),
+                _mean(column[f"validation_{score}"], score),
+                _mean(column[f"test_{score}"], score),
+                *gaps[arm.name],
+            )
+        )
+    unit = " %" if score == "accuracy" else ""
+    columns = (
+        "arm",
+        "n",
+        f"validation{unit}",
+        f"test{unit}",
+        f"test − {_reference(study)}",
+        "p",
+    )
+    return Table(
+        f"Result: {score}",
+        columns,
+        tuple(rows),
+        "Mean ± half of the 95 % t-interval over n paired seeds, without dropout, over "
+        "every example of a split. The difference is paired by seed, with its 95 % "
+        "t-interval; p is of the paired t-test, adjusted by Holm. The test split was "
+        "looked at once, after the last epoch.",
+    )
+
+
+def fit_table(study: Study) -> Table:
+    """Return how each arm fitted: training score, gap, data loss, time."""
+    score = study.score
+    gaps = _paired_cells(study, "test_loss", "loss")
+    rows = []
+    for arm in study.arms:
+        column = _columns(study, arm)
+        if column is None:
+            rows.append((arm.name, _why_empty(study, arm), "", "", "", "", ""))
+            continue
+        train, test = column[f"train_{score}"], column[f"test_{score}"]
+        overfit = [a - b for a, b in zip(train, test, strict=True)]
+        rows.append(
+            (
+                arm.name,
+                _mean(train, score),
+                f"{scaled(interval(overfit).mean, score):.{_DIGITS.get(score, 4)}f}",
+                f"{interval(column['test_loss']).mean:.3f}",
+                *gaps[arm.name],
+                f"{interval(column['seconds']).mean:.1f}",
+            )
+        )
+    unit = " %" if score == "accuracy" else ""
+    columns = (
+        "arm",
+        f"train{unit}",
+        "gap",
+        "test loss",
+        f"loss − {_reference(study)}",
+        "p",
+        "sec.",
+    )
+    return Table(
+        "Fit",
+        columns,
+        tuple(rows),
+        "As above; the gap is the training score minus the test score. Losses are data "
+        "losses: they never contain the penalty. Seconds are the wall time of one "
+        "training with its evaluations, without compilation.",
+    )
+
+
+def decay_table(study: Study) -> Table:
+    """Return what decay did in each arm: λ, shrink per step, τ, τ/T, norms."""
+    rows = []
+    for arm in study.arms:
+        decay, column = arm.recipe.decay, _columns(study, arm)
+        rows.append(
+            (
+                arm.name,
+                decay.name,
+                "0" if decay.kind == "none" else f"{peak_of(decay.strength):g}",
+                f"{arm.recipe.dropout:g}",
+                *_shrink(study, arm),
+                f"{interval(column['param_norm']).mean:.1f}" if column else "",
+                f"{interval(column['penalty']).mean:.4f}" if column else "",
+                f"{interval(column['decay_share']).mean:.1%}" if column else "",
+            )
+        )
+    columns = (
+        "arm",
+        "scheme",
+        "λ",
+        "dropout",
+        "shrink",
+        "τ",
+        "τ/T",
+        "‖θ‖",
+        "penalty",
+        "share",
+    )
+    return Table(
+        "What decay did",
+        columns,
+        tuple(rows),
+        "Shrink is what pure decay takes off a weight in one step, mean over the run; τ "
+        "is its inverse, in steps, and T the number of steps: far above 1, the run ends "
+        "before decay can act. ‖θ‖ and the penalty are means at the end; the penalty "
+        "stands beside the loss, not in it. The share is "
+        "‖decay‖/(‖decay‖ + ‖rest‖) where decay enters, at the last step.",
+    )
+
+
+def compare_all(study: Study, metric: str) -> dict[str, Difference]:
+    """Return every arm's paired difference to the arm it is compared with."""
+    found = {}
+    for arm in study.compared():
+        a, b = study.pairs(arm, metric)
+        if a:
+            found[arm.name] = paired(a, b)
+    return found
+
+
+def scaled(value: float, kind: str) -> float:
+    """Return accuracies in percent, everything else as it is."""
+    return 100 * value if kind == "accuracy" else value
+
+
+def _columns(study: Study, arm: Arm) -> dict[str, list[Any]] | None:
+    """Return final metric → values of all seeds; None where no seed finished."""
+    finals = list(study.finals[arm.name].values())
+    return {key: [row[key] for row in finals] for key in finals[0]} if finals else None
+
+
+def _why_empty(study: Study, arm: Arm) -> str:
+    return "diverged" if study.diverged[arm.name] else "not run"
+
+
+def _shrink(study: Study, arm: Arm) -> tuple[str, str, str]:
+    got = study.shrink(arm)
+    if got is None:
+        return "by the core", "?", "?"
+    if got.per_step == 0:
+        return "0", "–", "–"
+    return f"{got.per_step:.3g}", f"{got.tau:,.0f}", f"{got.tau_over_run:.3g}"
+
+
+def _mean(values: list[float], kind: str) -> str:
+    got, digits = interval(values), _DIGITS.get(kind, 4)
+    mean = f"{scaled(got.mean, kind):.{digits}f}"
+    if math.isnan(got.half):
+        return mean
+    return f"{mean} ± {scaled(got.half, kind):.{digits}f}"
+
+
+def _reference(study: Study) -> str:
+    """Return the one arm all others are compared with, or words for several."""
+    names = {study.reference(arm) for arm in study.compared()}
+    return names.pop() if len(names) == 1 else "its reference"
+
+
+def _paired_cells(study: Study, metric: str, kind: str) -> dict[str, tuple[str, str]]:
+    """Return arm name → (difference with interval, p adjusted by Holm)."""
+    differences = compare_all(study, metric)
+    adjusted = holm([d.p for d in differences.values()])
+    cells = {arm.name: ("reference", "") for arm in study.arms}
+    for (name, difference), p in zip(differences.items(), adjusted, strict=True):
+        cells[name] = (_difference(difference, kind), _p(p, difference))
+    return cells
+
+
+def _difference(difference: Difference, kind: str) -> str:
+    if difference.identical:
+        return "0, identical runs"
+    got, digits = difference.interval, _DIGITS.get(kind, 4)
+    mean = f"{scaled(got.mean, kind):+.{digits}f}"
+    if math.isnan(got.half):
+        return mean
+    low, high = scaled(got.low, kind), scaled(got.high, kind)
+    return f"{mean} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def _p(adjusted: float, difference: Difference) -> str:
+    if difference.identical:
+        return ""
+    if math.isnan(adjusted):
+        return "?"
+    return f"{adjusted:.3f}" if adjusted >= 0.001 else "<0.001"

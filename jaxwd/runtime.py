@@ -1,0 +1,83 @@
+"""What a command sets up before JAX starts: the device and the compilation cache.
+
+Only commands call this. Importing jaxwd changes no setting of JAX.
+"""
+
+import hashlib
+import os
+import pathlib
+import platform
+
+from jaxwd.errors import InputError, unknown
+
+DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda,rocm", "tpu": "tpu"}
+"""`--device` → JAX platforms, tried in order; None lets JAX choose the best."""
+
+
+def setup(device: str = "auto", *, cache: bool = True) -> str:
+    """Choose the device and turn the persistent compilation cache on.
+
+    Args:
+        device: `auto`, `cpu`, `gpu` or `tpu`.
+        cache: keep compiled programs in a folder of this machine, so that the second
+            start compiles nothing. `JAXWD_COMPILATION_CACHE=0` switches it off too.
+
+    Returns:
+        The device in words, as in `cpu (2 devices)`.
+
+    Raises:
+        InputError: unknown device, or one this machine or installation does not have.
+    """
+    if device not in DEVICES:
+        raise unknown("device", device, DEVICES)
+    import jax
+
+    platforms = DEVICES[device]
+    if platforms is not None and "JAX_PLATFORMS" not in os.environ:
+        jax.config.update("jax_platforms", platforms)
+    if cache and os.environ.get("JAXWD_COMPILATION_CACHE", "1") != "0":
+        folder = compilation_cache()
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        # The defaults skip what compiles within a second, on a CPU nearly everything.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    try:
+        found = jax.devices()
+    except RuntimeError:
+        raise InputError(
+            f"device={device} is not available here; use --device cpu, or install the "
+            "back end: pip install 'jaxwd[cuda]' or 'jaxwd[tpu]'"
+        ) from None
+    kind = found[0].platform
+    if platforms is not None and kind not in (device, *platforms.split(",")):
+        raise InputError(
+            f"device={device} is not available here, JAX runs on {kind} (JAX_PLATFORMS="
+            f"{os.environ.get('JAX_PLATFORMS')}); unset it or use --device {kind}"
+        )
+    count = len(found)
+    return f"{found[0].device_kind} ({count} device{'s' if count > 1 else ''})"
+
+
+def compilation_cache() -> pathlib.Path:
+    """Return this machine's folder for compiled programs.
+
+    They are native code, so the folder's name holds what they depend on: the kind of
+    processor with its instruction sets, and the version of jaxlib.
+    """
+    import jaxlib.version
+
+    from jaxwd.data.cache import home
+
+    about = f"{platform.machine()}-{_processor_flags()}-{jaxlib.version.__version__}"
+    return home() / "xla" / about
+
+
+def _processor_flags() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = [platform.processor()]
+    about = sorted(
+        {x for x in lines if x.startswith(("flags", "Features", "model name"))}
+    )
+    return hashlib.sha256("\n".join(about).encode()).hexdigest()[:12]
