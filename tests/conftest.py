@@ -34,3 +34,17 @@ def x64():
     """Compute in float64 inside one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def official_fashion_mnist():
+    """The official 60,000 training images, from Debian's dataset-fashion-mnist."""
+    import gzip
+
+    import numpy as np
+
+    path = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
+    if not os.path.exists(path):
+        pytest.skip("needs `apt-get install dataset-fashion-mnist`")
+    with gzip.open(path) as file:
+        return np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)

@@ -39,7 +39,7 @@ def decoded(key: str, decode: Callable[[], Arrays]) -> Arrays:
 
 def _read(path: pathlib.Path) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise InputError(

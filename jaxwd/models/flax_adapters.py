@@ -37,7 +37,9 @@ def from_linen(module: Any, *, name: str | None = None) -> Model:
     >>> sorted(params), model.takes_dropout
     (['bias', 'kernel'], False)
     """
-    if not hasattr(module, "init") or not hasattr(module, "apply"):
+    import flax.linen as nn
+
+    if not isinstance(module, nn.Module):
         raise InputError(
             f"from_linen takes a flax.linen.Module instance, not {module!r}; for "
             "flax.nnx use from_nnx(lambda rngs: MyModule(rngs=rngs))"
@@ -136,7 +138,8 @@ def from_nnx(build: Callable[[Any], Any], *, name: str | None = None) -> Model:
         graph, streams, _ = skeleton()
         if train and key is None and jax.tree.leaves(streams):
             raise InputError("training a module with random streams needs key=")
-        module = nnx.merge(graph, params, refill(key), state)
+        # A copy: without it the module would write into the caller's state.
+        module = nnx.merge(graph, params, refill(key), state, copy=True)
         (module.train if train else module.eval)()
         given = _mode(inspect.signature(type(module).__call__).parameters, train)
         outputs = module(inputs, **given)

@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxwd.lab.study import Study
 from jaxwd.report import figures
-from jaxwd.report.tables import decay_table, fit_table, result_table
+from jaxwd.report.tables import decay_table, escaped, fit_table, result_table
 from jaxwd.report.verdict import verdict
 
 
@@ -25,14 +25,14 @@ def write_report(study: Study, folder: pathlib.Path, mask: str = "") -> pathlib.
         pictures.append(figures.differences(study, folder / "differences.png"))
     about = study.provenance
     parts = [
-        f"# {study.question or 'Study'}",
-        verdict(study),
-        f"Data: {study.data}; {study.train_examples:,} training examples used.",
+        f"# {escaped(study.question or 'Study')}",
+        escaped(verdict(study)),
+        f"Data: {escaped(study.data)}; {study.train_examples:,} training examples used.",
         *(table(study).markdown() for table in (result_table, fit_table, decay_table)),
         *(f"![{p.stem}]({p.name})" for p in pictures),
         *([f"## Which leaves decay\n\n```text\n{mask}\n```"] if mask else []),
         "## Recipes",
-        "\n".join(f"- {arm.name}: `{arm.recipe}`" for arm in study.arms),
+        "\n".join(f"- {escaped(arm.name)}: `{arm.recipe}`" for arm in study.arms),
         "## Made by",
         _provenance(about),
     ]

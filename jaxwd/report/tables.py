@@ -28,8 +28,7 @@ class Table:
         """Return the table as GitHub Markdown, first column left, others right."""
 
         def line(cells: tuple[str, ...]) -> str:
-            escaped = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
-            return "| " + " | ".join(escaped) + " |"
+            return "| " + " | ".join(map(escaped, cells)) + " |"
 
         rule = "|" + "|".join([" :-- "] + [" --: "] * (len(self.columns) - 1)) + "|"
         table = "\n".join([line(self.columns), rule, *map(line, self.rows)])
@@ -51,6 +50,11 @@ class Table:
         for row in self.rows:
             drawn.add_row(*(rich.markup.escape(cell) for cell in row))
         return drawn
+
+
+def escaped(text: str) -> str:
+    """Return text that Markdown shows as it is: no tables, no HTML."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def result_table(study: Study) -> Table:

@@ -1,0 +1,344 @@
+"""A study: paired arms, records that lose nothing, a verdict that follows from numbers."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from test_training import TINY, digits  # noqa: F401  # a fixture
+
+import jaxwd as wd
+from jaxwd.lab import Arm, run_study
+from jaxwd.lab.records import Records
+from jaxwd.report import decay_table, fit_table, result_table, verdict, write_report
+from jaxwd.training import Result
+
+ARMS = [
+    Arm("plain", TINY),
+    Arm("L2", dataclasses.replace(TINY, decay=wd.coupled(0.01))),
+]
+
+
+class Fake:
+    """A runner that returns chosen scores at once, and counts its runs."""
+
+    def __init__(self, score):
+        self.score, self.runs = score, 0
+
+    def __call__(self, recipe, data, *, layout, on_epoch):
+        self.runs += 1
+        value = self.score(recipe)
+        if value is None:
+            raise wd.Diverged("the loss became nan at step 3")
+        row = {
+            "epoch": 1,
+            "step": 12,
+            "running_loss": 1.0,
+            "running_accuracy": value,
+            "penalty": 0.1,
+            "param_norm": 2.0,
+            "grad_norm": 1.0,
+            "update_norm": 0.1,
+            "decay_share": 0.05,
+            "learning_rate": 0.1,
+            "validation_loss": 1.5 - value,
+            "validation_accuracy": value,
+            "seconds": 0.5,
+        }
+        on_epoch(row)
+        final = dict(row)
+        for part in ("train", "test"):
+            final |= {f"{part}_loss": 1.5 - value, f"{part}_accuracy": value}
+        return Result(recipe, [row], final, {}, 0.5, 0.0, 100.0)
+
+
+def study_of(score, data, seeds=5, arms=ARMS, **options):
+    return run_study(arms, range(seeds), data, runner=Fake(score), **options)
+
+
+def noise(seed):
+    return float(np.random.default_rng(seed).normal(0, 0.01))
+
+
+# --- running ----------------------------------------------------------------------
+
+
+def test_arms_are_paired_by_seed(digits):  # noqa: F811
+    study = run_study(ARMS, range(2), digits)
+    assert set(study.finals["plain"]) == set(study.finals["L2"]) == {0, 1}
+    a, b = study.pairs(ARMS[1], "test_accuracy")
+    assert a == [study.finals["L2"][s]["test_accuracy"] for s in (0, 1)]
+    assert b == [study.finals["plain"][s]["test_accuracy"] for s in (0, 1)]
+
+
+def test_a_diverged_run_leaves_its_neighbours(digits):  # noqa: F811
+    diverging = lambda r: None if r.seed == 1 and r.decay.kind == "coupled" else 0.9  # noqa: E731
+    study = study_of(diverging, digits, seeds=3)
+    assert set(study.finals["L2"]) == {0, 2}
+    assert "nan at step 3" in study.diverged["L2"][1]
+    assert len(study.pairs(ARMS[1], "test_accuracy")[0]) == 2
+    assert "L2 diverged with seed 1 at learning rate 0.1" in verdict(study)
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "message"),
+    [
+        ([], 1, "needs arms and seeds"),
+        (ARMS, 0, "needs arms and seeds"),
+        ([ARMS[0], ARMS[0]], 1, "two arms share a name"),
+        ([Arm("a", TINY, against="b")], 1, "unknown reference arm 'b'"),
+    ],
+)
+def test_senseless_studies_are_refused(arms, seeds, message, digits):  # noqa: F811
+    with pytest.raises(wd.InputError, match=message):
+        run_study(arms, range(seeds), digits)
+
+
+# --- the verdict ------------------------------------------------------------------
+
+
+def test_verdict_names_a_difference_only_when_the_pairs_show_it(digits):  # noqa: F811
+    better = study_of(
+        lambda r: 0.8 + noise(r.seed) + (0.05 + noise(r.seed + 50) / 5)
+        * (r.decay.kind == "coupled"),
+        digits,
+    )  # fmt: skip
+    text = verdict(better)
+    assert "L2 is better than plain by 4.93 points" in text
+    assert "no difference" not in text
+    worse = study_of(
+        lambda r: 0.8 + noise(r.seed) - (0.05 + noise(r.seed + 50) / 5)
+        * (r.decay.kind == "coupled"),
+        digits,
+    )  # fmt: skip
+    assert "L2 is worse than plain by 4.93 points" in verdict(worse)
+
+
+def test_verdict_says_when_nothing_is_shown_and_what_could_have_been(digits):  # noqa: F811
+    study = study_of(
+        lambda r: 0.8 + noise(r.seed + 99 * (r.decay.kind == "none")), digits
+    )
+    text = verdict(study)
+    assert (
+        "no difference to plain is shown for L2; that is not evidence of none" in text
+    )
+    assert "would have been found four times out of five" in text
+
+
+def test_verdict_flags_identical_runs_and_single_seeds(digits):  # noqa: F811
+    assert "L2 gave exactly the runs of plain" in verdict(
+        study_of(lambda r: 0.8 + noise(r.seed), digits)
+    )
+    assert "One seed an arm shows nothing" in verdict(
+        study_of(lambda r: 0.8 + r.decay.strength, digits, seeds=1)
+    )
+
+
+def test_verdict_warns_of_decay_too_weak_for_the_run(digits):  # noqa: F811
+    weak = dataclasses.replace(TINY, decay=wd.coupled(1e-4))
+    study = study_of(
+        lambda r: 0.8 + noise(r.seed), digits, arms=[ARMS[0], Arm("L2", weak)]
+    )
+    assert "The decay of L2 needs" in verdict(study)
+    strong = dataclasses.replace(TINY, decay=wd.coupled(1.0))
+    study = study_of(
+        lambda r: 0.8 + noise(r.seed), digits, arms=[ARMS[0], Arm("L2", strong)]
+    )
+    assert "needs" not in verdict(study)
+
+
+# --- tables and the page ----------------------------------------------------------
+
+
+def test_tables_hold_the_contract(digits):  # noqa: F811
+    study = study_of(
+        lambda r: 0.8 + noise(r.seed + 7 * (r.decay.kind == "none")), digits
+    )
+    results = result_table(study)
+    assert results.columns == (
+        "arm",
+        "n",
+        "validation %",
+        "test %",
+        "test − plain",
+        "p",
+    )
+    assert results.rows[0][4] == "reference"
+    assert results.rows[1][1] == "5"
+    mean = 100 * np.mean(list(study.values("L2", "test_accuracy").values()))
+    assert results.rows[1][3].startswith(f"{mean:.2f} ± ")
+    decays = decay_table(study)
+    row = dict(zip(decays.columns, decays.rows[1], strict=True))
+    assert (row["scheme"], row["λ"], row["shrink"], row["τ"]) == (
+        "coupled",
+        "0.01",
+        "0.001",
+        "1,000",
+    )
+    assert float(row["τ/T"]) == pytest.approx(1000 / 24, rel=1e-2)
+    assert {"train %", "gap", "test loss", "sec."} <= set(fit_table(study).columns)
+
+
+def test_every_arm_may_have_its_own_reference(digits):  # noqa: F811
+    arms = [
+        Arm("a", TINY, "a"),
+        Arm("a+", dataclasses.replace(TINY, decay=wd.coupled(0.1)), "a"),
+        Arm("b", dataclasses.replace(TINY, optimizer="adam"), "b"),
+        Arm(
+            "b+",
+            dataclasses.replace(TINY, optimizer="adam", decay=wd.coupled(0.1)),
+            "b",
+        ),
+    ]
+    study = study_of(lambda r: 0.8 + noise(r.seed + len(str(r))), digits, arms=arms)
+    assert [row[4] for row in result_table(study).rows][::2] == ["reference"] * 2
+    assert decay_table(study).rows[3][4] == "by the core"
+
+
+def test_markdown_escapes_names(digits):  # noqa: F811
+    arms = [ARMS[0], dataclasses.replace(ARMS[1], name="<b>|x|</b>")]
+    study = study_of(lambda r: 0.8 + noise(r.seed), digits, arms=arms)
+    text = result_table(study).markdown()
+    assert "<b>" not in text
+    assert "\\|x\\|" in text
+
+
+def test_page_with_pictures(digits, tmp_path):  # noqa: F811
+    study = study_of(
+        lambda r: 0.8 + noise(r.seed + 7 * (r.decay.kind == "none")),
+        digits,
+        question="What? <script>",
+    )
+    page = write_report(study, tmp_path, mask="which leaves")
+    text = page.read_text()
+    assert "# What? &lt;script>" in text
+    for heading in (
+        "## Result",
+        "## Fit",
+        "## What decay did",
+        "## Recipes",
+        "## Made by",
+    ):
+        assert heading in text
+    for name in ("curves.png", "differences.png"):
+        assert f"]({name})" in text
+        assert (tmp_path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert study.provenance["versions"]["jax"] in text
+
+
+# --- records ----------------------------------------------------------------------
+
+
+def test_a_finished_run_is_not_run_twice(digits, tmp_path):  # noqa: F811
+    score = lambda r: 0.8 + noise(r.seed) + r.decay.strength  # noqa: E731
+    first = Fake(score)
+    one = run_study(ARMS, range(2), digits, records=Records(tmp_path), runner=first)
+    assert first.runs == 4
+    second = Fake(score)
+    two = run_study(ARMS, range(3), digits, records=Records(tmp_path), runner=second)
+    assert second.runs == 2  # only the new seed
+    assert {s: two.finals["L2"][s] for s in (0, 1)} == one.finals["L2"]
+    assert two.curves["plain"][0][0]["epoch"] == 1
+
+
+@pytest.mark.parametrize("change", ["recipe", "data"])
+def test_other_recipe_or_data_is_another_run(change, digits, tmp_path):  # noqa: F811
+    run_study(
+        ARMS, range(1), digits, records=Records(tmp_path), runner=Fake(lambda r: 0.8)
+    )
+    arms = [dataclasses.replace(a, recipe=dataclasses.replace(a.recipe, epochs=3))
+            for a in ARMS] if change == "recipe" else ARMS  # fmt: skip
+    data = digits.take(500) if change == "data" else digits
+    runner = Fake(lambda r: 0.8)
+    run_study(arms, range(1), data, records=Records(tmp_path), runner=runner)
+    assert runner.runs == 2
+
+
+def test_lines_are_json_with_provenance(digits, tmp_path):  # noqa: F811
+    run_study(ARMS, range(1), digits, records=Records(tmp_path))
+    lines = [
+        json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    ]
+    kinds = [line["kind"] for line in lines]
+    assert kinds == ["provenance", "epoch", "epoch", "run", "epoch", "epoch", "run"]
+    assert {"versions", "commit", "processor", "command"} <= set(lines[0])
+    assert lines[3]["recipe"]["optimizer"] == "sgd"
+
+
+def test_a_line_cut_short_is_left_out_and_a_foreign_file_refused(tmp_path):
+    records = Records(tmp_path)
+    records.write("run", key="a", outcome={})
+    with records.path.open("a") as file:
+        file.write('{"kind": "run", "key": "b", "outc')
+    again = Records(tmp_path)
+    assert again.finished("a") is not None
+    assert again.finished("b") is None
+    again.write("run", key="c", outcome={})
+    assert [x["key"] for x in Records(tmp_path).lines] == ["a", "c"]
+    records.path.write_text("name,value\n1,2\n")
+    with pytest.raises(wd.InputError, match=r"metrics\.jsonl, line 1 is no record"):
+        Records(tmp_path)
+    assert records.path.read_text() == "name,value\n1,2\n"
+
+
+def test_output_folders_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(wd.InputError, match=r"is a file; give the name of a folder"):
+        Records(tmp_path / "file")
+    with pytest.raises(wd.InputError, match=r"file/below is a file|cannot be made"):
+        Records(tmp_path / "file" / "below")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(wd.InputError, match="is not writable|cannot be made"):
+        Records(tmp_path / "x")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_and_started_again_ends_as_if_never_killed(how, tmp_path):
+    """Kill a real study after its second run; the same command finishes the rest."""
+
+    def command(out):
+        return [
+            *(sys.executable, "-m", "jaxwd", "run", "article", "--dataset", "digits"),
+            *("--model", "mlp", "--epochs", "2", "--seeds", "2", "--device", "cpu"),
+            *("--out", str(out)),
+        ]
+
+    def finished(out):
+        file = pathlib.Path(out) / "metrics.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [json.loads(x) for x in lines if x.startswith('{"kind": "run"')]
+
+    killed = subprocess.Popen(
+        command(tmp_path / "a"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while len(finished(tmp_path / "a")) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    killed.send_signal(how)
+    _, said = killed.communicate(timeout=60)
+    if how == signal.SIGINT and killed.returncode != 0:
+        assert killed.returncode == 130
+        assert b"the same command goes on" in said
+        assert b"Traceback" not in said
+    done = len(finished(tmp_path / "a"))
+    assert done >= 2
+    for out in ("a", "b"):
+        subprocess.run(command(tmp_path / out), check=True, capture_output=True)
+    a, b = finished(tmp_path / "a"), finished(tmp_path / "b")
+    assert len(a) == len(b) == 8  # nothing was run twice
+    timeless = lambda run: (  # noqa: E731
+        run["arm"],
+        run["seed"],
+        {k: v for k, v in run["outcome"].items() if "second" not in k},
+    )
+    assert sorted(map(str, map(timeless, a))) == sorted(map(str, map(timeless, b)))
