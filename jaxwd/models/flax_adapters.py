@@ -66,11 +66,12 @@ def from_linen(module: Any, *, name: str | None = None) -> Model:
         dropout_rate: Any = 0.0,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, Tree]:
-        variables = {"params": params, **state}
+        variables: Any = {"params": params, **state}
         given = call_arguments(train, dropout_rate)
         rngs = None if key is None else {"dropout": key}
         if not train:
-            return module.apply(variables, inputs, **given), state
+            still: Any = module.apply(variables, inputs, **given)
+            return still, state
         outputs, changed = module.apply(
             variables, inputs, rngs=rngs, mutable=list(state), **given
         )
