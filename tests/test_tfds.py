@@ -18,7 +18,9 @@ from PIL import Image
 
 import jaxwd as wd
 from jaxwd.data import tfds_builders
-from jaxwd.data.tfds_builders import DEBIAN, IDX_FILES, read_cifar, read_idx
+from jaxwd.data.formats import png, read_cifar, read_idx
+from jaxwd.data.network import reachable
+from jaxwd.data.tfds_builders import DEBIAN, IDX_FILES
 
 pytestmark = [
     # TFDS 4.9 itself: old spellings in protobuf, six and importlib.
@@ -154,7 +156,7 @@ def test_a_network_that_swallows_packets_fails_within_seconds(tmp_path, monkeypa
     for variable in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     start = time.perf_counter()
-    assert not tfds_builders.reachable("https://example.org/file", seconds=0.3)
+    assert not reachable("https://example.org/file", seconds=0.3)
     assert time.perf_counter() - start < 3
 
 
@@ -251,7 +253,7 @@ def test_any_prepared_set_is_read_by_name(tmp_path):
         def _generate_examples(self):
             for i in range(24):
                 pixels = rng.integers(0, 256, (8 + i % 3, 9, 3)).astype(np.uint8)
-                yield i, {"image": tfds_builders.png(pixels), "label": i % 2}
+                yield i, {"image": png(pixels), "label": i % 2}
 
     Leaves(data_dir=tmp_path, file_format="array_record").download_and_prepare()
     with pytest.raises(wd.InputError, match="3 different shapes; give image_size"):

@@ -8,23 +8,18 @@ steps, so `tfds.data_source("fashion_mnist")` reads the result like any other.
 # TFDS's base classes take class arguments that type checkers do not see.
 # pyright: reportGeneralTypeIssues=false, reportCallIssue=false
 
-import gzip
-import io
 import pathlib
-import socket
 import struct
 import tarfile
 import tempfile
-import threading
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.image_classification import cifar, mnist
 
+from jaxwd.data.formats import Examples, read_cifar, read_idx
+from jaxwd.data.network import reachable
 from jaxwd.errors import InputError
 
 IDX_FILES = (
@@ -34,56 +29,6 @@ IDX_FILES = (
     "t10k-labels-idx1-ubyte.gz",
 )
 DEBIAN = pathlib.Path("/usr/share/datasets/fashion-mnist")
-_CONNECT_SECONDS = 3.0
-
-Examples = Iterator[tuple[int, dict[str, Any]]]
-
-
-def png(image: np.ndarray) -> bytes:
-    """Return an image (h, w, 1 or 3) as PNG; TFDS stores such bytes as they are."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def read_idx(images: pathlib.Path, labels: pathlib.Path) -> Examples:
-    """Yield TFDS examples from a pair of gzipped idx files."""
-    x = np.frombuffer(gzip.decompress(images.read_bytes()), np.uint8, offset=16)
-    y = np.frombuffer(gzip.decompress(labels.read_bytes()), np.uint8, offset=8)
-    for i, image in enumerate(x.reshape(len(y), 28, 28, 1)):
-        yield i, {"image": png(image), "label": int(y[i])}
-
-
-def read_cifar(
-    archive: pathlib.Path, members: list[str], label_keys: list[str], prefix: str
-) -> Examples:
-    """Yield TFDS examples from the binary records of a CIFAR archive.
-
-    A record is one byte for each label key, then 3 × 32 × 32 bytes, channels first.
-    """
-    width = len(label_keys) + 3072
-    index = 0
-    with tarfile.open(archive) as tar:
-        for member in members:
-            file = tar.extractfile(member)
-            if file is None:
-                raise InputError(f"{archive}: {member} is missing; download it again")
-            records = np.frombuffer(file.read(), np.uint8).reshape(-1, width)
-            for record in records:
-                labels, pixels = np.split(record, [len(label_keys)])
-                image = pixels.reshape(3, 32, 32).transpose(1, 2, 0)
-                yield (
-                    index,
-                    {
-                        "id": f"{prefix}{index:05d}",
-                        "image": png(np.ascontiguousarray(image)),
-                        **{k: int(v) for k, v in zip(label_keys, labels, strict=True)},
-                    },
-                )
-                index += 1
 
 
 class _WithoutTensorFlow:
@@ -249,26 +194,3 @@ def _require_network(
         f"{urllib.parse.urlsplit(url).hostname} does not answer; {debian}download by "
         "hand and give the folder (--manual-dir), or use --dataset fashion_mnist_12k"
     )
-
-
-def reachable(url: str, seconds: float = _CONNECT_SECONDS) -> bool:
-    """Say whether a connection to the server (or the proxy set for it) opens soon."""
-    parts = urllib.parse.urlsplit(url)
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
-        parts = urllib.parse.urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    opened: list[bool] = []
-
-    def connect() -> None:
-        try:
-            socket.create_connection((parts.hostname or "", port), seconds).close()
-            opened.append(True)
-        except OSError:
-            pass
-
-    # A thread, since looking up a name cannot be given a time limit.
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return bool(opened)

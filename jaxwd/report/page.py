@@ -6,7 +6,8 @@ from typing import Any
 
 from jaxwd.lab.study import Study
 from jaxwd.report import figures
-from jaxwd.report.tables import decay_table, escaped, fit_table, result_table
+from jaxwd.report.table import escaped
+from jaxwd.report.tables import decay_table, fit_table, result_table
 from jaxwd.report.verdict import verdict
 
 

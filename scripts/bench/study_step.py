@@ -16,7 +16,9 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
+QUESTION = (__doc__ or "").splitlines()[0]
 ARMS = {
     "jaxwd": "jaxwd, epoch in one scan",
     "flax": "Flax Linen + Optax, jitted step in a Python loop",
@@ -103,7 +105,9 @@ def flax():
     def step(params, state, inputs, labels, key):
         def loss(p):
             inputs_ = (inputs.astype(jnp.float32) - 72.0) / 90.0
-            logits = model.apply({"params": p}, inputs_, True, rngs={"dropout": key})
+            logits: Any = model.apply(
+                {"params": p}, inputs_, True, rngs={"dropout": key}
+            )
             return optax.softmax_cross_entropy_with_integer_labels(
                 logits, labels
             ).mean()
@@ -215,16 +219,19 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        line = self.process.stdout.readline()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.told, self.answers = self.process.stdin, self.process.stdout
+        line = self.answers.readline()
         self.versions = json.loads(line) if line else None
 
     def turn(self):
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        self.told.write("go\n")
+        self.told.flush()
+        return json.loads(self.answers.readline())
 
     def stop(self):
-        self.process.stdin.close()
+        self.told.close()
         self.process.wait()
 
 
@@ -288,7 +295,7 @@ def table(turns, versions, missing):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=QUESTION)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--torch-python", default=sys.executable)
     parser.add_argument("--write", type=pathlib.Path)
@@ -308,7 +315,7 @@ def main():
     )
     print(text)
     if args.write:
-        args.write.write_text(f"# {__doc__.splitlines()[0]}\n\n{text}")
+        args.write.write_text(f"# {QUESTION}\n\n{text}")
 
 
 if __name__ == "__main__":
