@@ -43,11 +43,12 @@ class OptimizerFlags(Flags):
         super().check()
         require("--tau-over-run", self.tau_over_run, 0.0, open_low=True)
         require("--rate-scale", self.rate_scale, 0.0, open_low=True)
-        for flag, default in (("learning_rate", 0.1), ("optimizer", "sgd")):
-            if getattr(self, flag) != default:
+        for flag in ("learning_rate", "optimizer", "decay", "times", "penalty"):
+            if getattr(self, flag) != getattr(Flags, flag):
                 raise InputError(
-                    f"--{flag.replace('_', '-')} has no effect here, all seven optimizers "
-                    "run at their own rates; use --rate-scale"
+                    f"--{flag.replace('_', '-')} has no effect here: seven optimizers at "
+                    "their own rates, each without, with coupled and with decoupled "
+                    "decay; use --rate-scale, --strength and --tau-over-run"
                 )
 
 

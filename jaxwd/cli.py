@@ -5,11 +5,14 @@ import importlib.util
 import pathlib
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import ModuleType
+
+from tyro.conf import Positional
 
 from jaxwd import __version__
 from jaxwd.errors import InputError, unknown
-from jaxwd.flags import guarded
+from jaxwd.flags import guarded, parse
 
 USAGE = f"""jaxwd {__version__}: the weight-decay laboratory for JAX
 
@@ -48,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(words: list[str]) -> int:
     """Run an experiment, by file or by name."""
+    if words[:1] in (["-h"], ["--help"]):
+        print(USAGE, end="")
+        return 0
     if not words or words[0].startswith("-"):
         print(
             "error: run needs an experiment: a file, article or optimizers",
@@ -69,10 +75,11 @@ def load_experiment(name: str) -> ModuleType:
         path = shipped[name]
     if not path.is_file():
         raise InputError(f"experiment {name} is no file; or use: {', '.join(shipped)}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"jaxwd_experiment_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their own module up
     spec.loader.exec_module(module)
     if not hasattr(module, "main"):
         raise InputError(f"experiment {path} has no main(arguments); see experiments/")
@@ -89,12 +96,19 @@ def _shipped() -> dict[str, pathlib.Path]:
     return {}
 
 
+@dataclass(frozen=True)
+class ListWords:
+    """Print what can be chosen by name."""
+
+    kinds: Positional[tuple[str, ...]] = ()
+    """Any of: optimizers, schemes, schedules, initializers, clips, datasets."""
+
+
 def list_names(words: list[str]) -> int:
     """Print what can be chosen by name."""
 
     def command() -> None:
-        kinds = words or list(KINDS)
-        for kind in kinds:
+        for kind in parse(ListWords, "jaxwd list", "", words).kinds or KINDS:
             if kind not in KINDS:
                 raise unknown("list", kind, KINDS)
             print(f"{kind}:")
@@ -143,17 +157,38 @@ def _first_line(value: object) -> str:
     return (value.__doc__ or "").splitlines()[0]
 
 
+@dataclass(frozen=True)
+class DataWords:
+    """Fetch and decode a data set, and say what is in it."""
+
+    name: Positional[str]
+    """A name of `jaxwd list datasets`, tfds:NAME, or folder:PATH."""
+    image_size: int | None = None
+    """Resize the pictures of folders and of mixed TFDS sets to this side."""
+    grayscale: bool = False
+    """Read a folder's pictures with one channel."""
+    data_dir: str | None = None
+    """Where TFDS keeps prepared data; default $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    manual_dir: str | None = None
+    """A folder with data files you downloaded by hand."""
+
+
 def data(words: list[str]) -> int:
     """Fetch and decode a data set, and say what is in it."""
 
     def command() -> None:
-        if len(words) != 1:
-            raise InputError("data takes one name, as in: jaxwd data fashion_mnist")
+        given = parse(DataWords, "jaxwd data", "", words)
         import numpy as np
 
         from jaxwd.data import load
 
-        found = load(words[0])
+        found = load(
+            given.name,
+            image_size=given.image_size,
+            grayscale=given.grayscale,
+            data_dir=given.data_dir,
+            manual_dir=given.manual_dir,
+        )
         print(found)
         if found.task == "classification":
             counts = np.bincount(found.train.targets, minlength=len(found.classes))
@@ -163,10 +198,16 @@ def data(words: list[str]) -> int:
     return guarded(command)
 
 
+@dataclass(frozen=True)
+class DoctorWords:
+    """Say what this installation is, and whether a first step works."""
+
+
 def doctor(words: list[str]) -> int:
     """Say what this installation is, and whether a first step works."""
 
     def command() -> None:
+        parse(DoctorWords, "jaxwd doctor", "", words)
         from jaxwd import runtime
         from jaxwd.lab.records import provenance
 

@@ -19,11 +19,13 @@ from jaxwd.trees import norm
 
 def value(threshold: float) -> optax.GradientTransformation:
     """g ← min(max(g, −c), c) for every number by itself; changes the direction."""
+    _require(threshold)
     return optax.clip(threshold)
 
 
 def global_norm(threshold: float) -> optax.GradientTransformation:
     """g ← g·min(1, c/‖g‖), ‖g‖ over all leaves together; keeps the direction."""
+    _require(threshold)
     return optax.clip_by_global_norm(threshold)
 
 
@@ -35,6 +37,7 @@ def block_norm(threshold: float) -> optax.GradientTransformation:
     >>> tx.update(grads, tx.init(grads))[0]["a"].round(3)
     Array([0.6, 0.8], dtype=float32)
     """
+    _require(threshold)
 
     def clip_leaf(g: jax.Array) -> jax.Array:
         size = norm(g)
@@ -49,6 +52,7 @@ def adaptive(threshold: float) -> optax.GradientTransformation:
     Source: Brock et al., High-performance large-scale image recognition without
     normalization, 2021; the paper takes c = 0.01 and leaves the last layer out.
     """
+    _require(threshold)
     return optax.adaptive_grad_clip(threshold)
 
 
@@ -69,5 +73,8 @@ def by_name(name: str, threshold: float) -> optax.GradientTransformation:
     """
     if name not in CLIPS:
         raise unknown("clip", name, CLIPS)
-    require("clip threshold", threshold, 0.0, open_low=True)
     return CLIPS[name](threshold)
+
+
+def _require(threshold: float) -> None:
+    require("clip threshold", threshold, 0.0, open_low=True)

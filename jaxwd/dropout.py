@@ -38,6 +38,8 @@ def sample_mask(
     (2, 1, 1, 3)
     """
     require("dropout rate", rate, 0.0, 1.0)
+    for axis in broadcast_dims:
+        require("broadcast_dims", axis, -len(shape), len(shape) - 1, whole=True)
     axes = {axis % len(shape) for axis in broadcast_dims}
     drawn = [1 if axis in axes else size for axis, size in enumerate(shape)]
     return jax.random.bernoulli(key, 1.0 - rate, drawn)

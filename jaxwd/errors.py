@@ -57,12 +57,21 @@ def require(
     high: float = float("inf"),
     *,
     open_low: bool = False,
+    whole: bool = False,
 ) -> None:
     """Raise `InputError` unless `low <= value <= high`; NaN never passes.
 
-    With `open_low` the lower end itself is not allowed. Traced values pass.
+    With `open_low` the lower end itself is not allowed, with `whole` the value must be
+    an integer. Traced values and schedules pass.
     """
-    number = concrete(value)
+    if value is None or isinstance(value, str | bytes | dict | list | tuple | set):
+        raise InputError(f"{name}={value!r} is not allowed; give a number")
+    try:
+        number = concrete(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}={value!r} is not allowed; give a number") from None
+    if whole and (number is None or number != int(number) or isinstance(value, float)):
+        raise InputError(f"{name}={value} is not allowed; give a whole number")
     if number is None:
         return
     above = number > low if open_low else number >= low

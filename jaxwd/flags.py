@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from jaxwd.errors import Diverged, InputError, require, unknown
 
-F = TypeVar("F", bound="Flags")
+F = TypeVar("F")
 
 
 @dataclass(frozen=True)
@@ -97,22 +97,22 @@ def parse(
     """Return the flags given on a command line.
 
     Args:
-        kind: `Flags`, or a dataclass derived from it with other defaults.
+        kind: a dataclass; each field is a flag and the string below it its help.
         name: the program's name for the help text.
-        description: shown above the flags.
+        description: shown above the flags; default the dataclass's docstring.
         arguments: the words after the program's name; default those of the process.
     """
     import tyro
 
-    return tyro.cli(kind, prog=name, description=description, args=arguments)
+    return tyro.cli(kind, prog=name, description=description or None, args=arguments)
 
 
 def guarded(command: Callable[[], object]) -> int:
     """Run a command and turn what people do wrong into one line and an exit code.
 
     Returns:
-        0 when it worked; 2 for bad input; 3 for a training that diverged everywhere;
-        130 after Ctrl-C.
+        0 when it worked; 1 where the system refused (a full disk); 2 for bad input; 3
+        where every training diverged; 130 after Ctrl-C.
     """
     try:
         command()
@@ -131,4 +131,7 @@ def guarded(command: Callable[[], object]) -> int:
     except BrokenPipeError:  # the reader, `head` perhaps, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0

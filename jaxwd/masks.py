@@ -62,21 +62,26 @@ class Rules:
 
     table: tuple[Rule, ...]
 
-    def decide(self, tree: Tree) -> dict[str, Rule | None]:
-        """Return for every leaf name the rule that decides it, or None."""
+    def decide(self, tree: Tree, *, strict: bool = True) -> dict[str, Rule | None]:
+        """Return for every leaf name the rule that decides it, or None.
+
+        Raises:
+            InputError: a rule decides no leaf. Not with `strict=False`, for a tree
+                that is a part of one already checked.
+        """
         leaves = named_leaves(tree)
         decided = {
             name: next((rule for rule in self.table if rule.matches(name, leaf)), None)
             for name, leaf in leaves
         }
         for rule in self.table:
-            if rule not in decided.values() and leaves:
+            if strict and leaves and rule not in decided.values():
                 raise _idle_rule(rule, leaves)
         return decided
 
-    def multipliers(self, tree: Tree) -> Tree:
+    def multipliers(self, tree: Tree, *, strict: bool = True) -> Tree:
         """Return the tree of multipliers, 0 where a leaf does not decay."""
-        decided = self.decide(tree)
+        decided = self.decide(tree, strict=strict)
 
         def multiplier(name: str, _leaf: Any) -> float:
             rule = decided[name]
@@ -84,16 +89,12 @@ class Rules:
 
         return map_named(multiplier, tree)
 
-    def mask(self, tree: Tree, multiplier: float | None = None) -> Tree:
+    def mask(self, tree: Tree) -> Tree:
         """Return a tree of booleans: True where a leaf decays.
 
-        With `multiplier`, True only where the leaf's multiplier equals it. Pass the
-        bound method itself to Optax, which calls masks with whatever tree it holds.
+        Pass the bound method itself to Optax, as in `mask=jaxwd.kernels.mask`.
         """
-        return jax.tree.map(
-            lambda m: m != 0 if multiplier is None else m == multiplier,
-            self.multipliers(tree),
-        )
+        return jax.tree.map(lambda m: m != 0, self.multipliers(tree))
 
     def levels(self) -> tuple[float, ...]:
         """Return the different multipliers other than 0, in table order."""
@@ -127,10 +128,26 @@ def rules(where: Where) -> Rules:
         return where
     if isinstance(where, str):
         return Rules((Rule(where),))
-    pairs = list(where.items() if isinstance(where, Mapping) else where)
+    pairs = list(where.items()) if isinstance(where, Mapping) else where
+    if not isinstance(pairs, Sequence) or not all(map(_is_rule, pairs)):
+        raise InputError(
+            f"where={where!r} is not allowed; give a pattern of leaf names, a table "
+            '{pattern: multiplier} such as {"head/.*": 0, ".*kernel": 1}, or Rules '
+            "such as jaxwd.kernels"
+        )
     if not pairs:
         raise InputError("where=[] names no leaf; use jaxwd.none() for no decay")
     return Rules(tuple(Rule(pattern, float(number)) for pattern, number in pairs))
+
+
+def _is_rule(pair: object) -> bool:
+    """Say whether this is (pattern, multiplier)."""
+    return (
+        isinstance(pair, Sequence)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and isinstance(pair[1], int | float)
+    )
 
 
 kernels = Rules((Rule(r"(.*/)?kernel"),))
@@ -238,6 +255,6 @@ def _idle_rule(rule: Rule, leaves: list[tuple[str, Any]]) -> InputError:
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return InputError(
         f"where: rule {rule.pattern!r} matches no leaf; nearest of the {len(names)} "
-        f"trained leaves: {nearest}{more} (patterns match the whole name; "
+        f"leaves: {nearest}{more} (patterns match the whole name; "
         "jaxwd.everything and jaxwd.matrices take leaves of any name)"
     )

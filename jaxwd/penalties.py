@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxwd.errors import require
 from jaxwd.masks import Where, kernels, rules
 from jaxwd.schedules import value_at
 from jaxwd.trees import Tree
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
 Scalar = Any
 
 
-def _total(function: Callable[[Any], Any], params: Tree, where: Where) -> jax.Array:
-    """Return Σ multiplier·function(leaf) over the leaves the rules name."""
+def _total(
+    function: Callable[[Any], Any], params: Tree, strength: Scalar, where: Where
+) -> jax.Array:
+    """Return λ·Σ multiplier·function(leaf) over the leaves the rules name."""
+    require("strength", strength, 0.0)
     multipliers = rules(where).multipliers(params)
     terms = jax.tree.map(
         lambda m, leaf: m * jnp.sum(function(leaf)) if m else 0.0, multipliers, params
     )
-    return jnp.asarray(sum(jax.tree.leaves(terms)))
+    return strength * jnp.asarray(sum(jax.tree.leaves(terms)))
 
 
 def l2(params: Tree, strength: Scalar, *, where: Where = kernels) -> jax.Array:
@@ -42,7 +46,7 @@ def l2(params: Tree, strength: Scalar, *, where: Where = kernels) -> jax.Array:
     >>> l2({"kernel": jnp.array([3.0, 4.0])}, 0.1).item()
     2.5
     """
-    return strength * _total(jnp.square, params, where)
+    return _total(jnp.square, params, strength, where)
 
 
 def half_l2(params: Tree, strength: Scalar, *, where: Where = kernels) -> jax.Array:
@@ -51,7 +55,7 @@ def half_l2(params: Tree, strength: Scalar, *, where: Where = kernels) -> jax.Ar
     >>> half_l2({"kernel": jnp.array([3.0, 4.0])}, 0.1).item()
     1.25
     """
-    return 0.5 * strength * _total(jnp.square, params, where)
+    return 0.5 * _total(jnp.square, params, strength, where)
 
 
 def l2_per_example(
@@ -65,7 +69,8 @@ def l2_per_example(
     >>> l2_per_example({"kernel": jnp.array([3.0, 4.0])}, 0.1, examples=5).item()
     0.25
     """
-    return strength / (2 * examples) * _total(jnp.square, params, where)
+    require("examples", examples, 1)
+    return _total(jnp.square, params, strength, where) / (2 * examples)
 
 
 def l1(params: Tree, strength: Scalar, *, where: Where = kernels) -> jax.Array:
@@ -76,7 +81,7 @@ def l1(params: Tree, strength: Scalar, *, where: Where = kernels) -> jax.Array:
     >>> l1({"kernel": jnp.array([3.0, -4.0])}, 0.5).item()
     3.5
     """
-    return strength * _total(jnp.abs, params, where)
+    return _total(jnp.abs, params, strength, where)
 
 
 def elastic_net(
@@ -109,10 +114,26 @@ PENALTIES: dict[str, Penalty] = {
 
 
 def of_scheme(scheme: "DecayScheme", params: Tree, step: Scalar = 0) -> jax.Array:
-    """Return the penalty whose gradient the scheme adds, a scalar, for the report.
+    """Return what to add to the data loss for this scheme, a scalar.
+
+    The penalty of `penalized`, and 0 for every other scheme: those enter through the
+    optimizer, and a penalty beside it would decay twice.
+
+    >>> from jaxwd import coupled, penalized
+    >>> params = {"kernel": jnp.array([3.0, 4.0])}
+    >>> of_scheme(penalized(0.1), params).item(), of_scheme(coupled(0.1), params).item()
+    (1.25, 0.0)
+    """
+    if scheme.kind != "penalized":
+        return jnp.zeros(())
+    return reported(scheme, params, step)
+
+
+def reported(scheme: "DecayScheme", params: Tree, step: Scalar = 0) -> jax.Array:
+    """Return the penalty whose gradient the scheme adds, to stand beside the loss.
 
     `penalized` and `coupled` have one. Decoupled decay follows the gradient of no
-    fixed function, so its penalty is 0. Only `penalized` adds it to the objective.
+    fixed function, so its penalty is 0.
     """
     if scheme.kind not in ("penalized", "coupled"):
         return jnp.zeros(())

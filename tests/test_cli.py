@@ -107,7 +107,6 @@ def test_importing_loads_nothing_it_does_not_use():
         (["run", "artcle"], "did you mean 'article'"),
         (["run", "nothing.py"], "is no file"),
         (["list", "optimisers"], "did you mean 'optimizers'"),
-        (["data"], "data takes one name"),
         (["data", "digitss"], "did you mean 'digits'"),
         (["run", "article", "--strength", "-1"], "--strength=-1 is not allowed"),
         (["run", "article", "--strength", "nan"], "--strength=nan is not allowed"),
@@ -125,7 +124,29 @@ def test_importing_loads_nothing_it_does_not_use():
         (["run", "article", "--device", "tpu"], "device=tpu is not available here"),
         (["run", "article", "--init", "xavier"], "unknown initializer 'xavier'"),
         (["run", "optimizers", "--learning-rate", "1"], "has no effect here"),
+        (["run", "optimizers", "--decay", "decoupled"], "--decay has no effect here"),
         (["run", "article", "--out", "/dev/null"], "out=/dev/null is a file"),
+        (["run", "article", "--layout", "bogus"], "unknown layout 'bogus'"),
+        (
+            ["run", "article", "--layout", "pmap", "--batch-size", "33"],
+            "does not divide over 2 devices; nearest: 32 or 34",
+        ),
+        (["run", "article", "--dataset", "friedman"], "or use the model mlp"),
+        (
+            [
+                "run",
+                "article",
+                "--learning-rate",
+                "0",
+                "--decay",
+                "decoupled",
+                "--times",
+                "schedule",
+            ],
+            "peak learning rate=0 is not allowed",
+        ),
+        (["data", "digits", "--image-size", "0"], "image_size=0 is not allowed"),
+        (["data", "tfds:../x"], "is no name of a dataset"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(
@@ -138,6 +159,68 @@ def test_bad_input_is_one_line_and_exit_code_two(
     assert len(printed.err.strip().splitlines()) == 1
     assert printed.err.startswith("error: ")
     assert not list(tmp_path.iterdir())  # nothing half-written
+
+
+def test_a_study_that_diverges_everywhere_reports_and_exits_with_three(
+    tmp_path, capsys
+):
+    words = ["run", "article", *BRIEF, "--dataset", "digits", "--model", "mlp"]
+    out = tmp_path / "out"
+    code = cli.main([*words, "--learning-rate", "1e38", "--strength", "0", "--optimizer",
+                     "adam", "--out", str(out)])  # fmt: skip
+    assert code == 3
+    assert "every run diverged" in capsys.readouterr().err
+    assert "diverged with every seed" in (out / "report.md").read_text()
+
+
+def test_experiments_of_your_own_may_add_flags(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    assert cli.main(["run", str(file), *BRIEF, "--out", str(tmp_path / "out")]) == 0
+    assert "wide" in capsys.readouterr().out
+
+
+OWN = '''"""Does width matter?"""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from jaxwd.flags import Flags
+from jaxwd.lab.experiment import experiment, recipe
+
+
+@dataclass(frozen=True)
+class Mine(Flags):
+    dataset: str = "digits"
+    model: str = "mlp"
+    width: int = 32
+    """Of the hidden layer."""
+
+
+def arms(flags, data):
+    from jaxwd.lab import Arm
+
+    base = recipe(flags)
+    wide = replace(base, model_options={"hidden": [flags.width]})
+    return [Arm("plain", base), Arm("wide", wide)]
+
+
+def main(arguments=None):
+    return experiment("mine", __doc__, arms, arguments, flags=Mine)
+'''
+
+
+@pytest.mark.parametrize("command", ["data", "list", "doctor", "run"])
+def test_every_command_has_help(command):
+    got = run(command, "--help")
+    assert got.returncode == 0
+    assert "usage" in got.stdout
+
+
+def test_data_needs_one_name():
+    got = run("data")
+    assert got.returncode == 2
+    assert "NAME" in (got.stdout + got.stderr).upper()
 
 
 def test_unknown_flags_show_the_nearest_and_exit_with_two():

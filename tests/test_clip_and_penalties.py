@@ -52,11 +52,15 @@ def test_zero_gradients_stay_zero_without_nan(name):
         ("norm", 1.0, "unknown clip 'norm'"),
         ("value", 0.0, "clip threshold=0 is not allowed"),
         ("value", float("nan"), "clip threshold=nan"),
+        ("adaptive", -1.0, "clip threshold=-1"),
     ],
 )
 def test_clip_mistakes_are_errors(name, threshold, message):
     with pytest.raises(wd.InputError, match=message):
         wd.clip.by_name(name, threshold)
+    if name in CLIPS:
+        with pytest.raises(wd.InputError, match=message):
+            getattr(wd.clip, name)(threshold)
 
 
 # --- penalties --------------------------------------------------------------------------
@@ -102,9 +106,21 @@ def test_penalty_strength_may_be_a_schedule():
     np.testing.assert_allclose(at_half, 0.5 * at_start, rtol=1e-6)
 
 
-def test_decoupled_and_none_have_no_penalty():
-    for scheme in (wd.none(), wd.decoupled(0.1)):
+def test_only_penalized_adds_to_the_loss_and_coupled_only_reports():
+    """A coupled scheme's penalty in the loss too would decay twice."""
+    for scheme in (wd.none(), wd.decoupled(0.1), wd.coupled(0.1)):
         assert wd.penalties.of_scheme(scheme, THETA) == 0
+    for scheme in (wd.none(), wd.decoupled(0.1)):
+        assert wd.penalties.reported(scheme, THETA) == 0
+    assert wd.penalties.reported(wd.coupled(0.1), THETA) == wd.penalties.of_scheme(
+        wd.penalized(0.1), THETA
+    )
+
+
+@pytest.mark.parametrize("name", ["l1", "l2", "half_l2"])
+def test_negative_penalties_are_refused(name):
+    with pytest.raises(wd.InputError, match="strength=-1 is not allowed"):
+        getattr(wd.penalties, name)(THETA, -1)
 
 
 def test_penalized_least_squares_reaches_scikit_learns_ridge(x64):

@@ -38,7 +38,9 @@ def test_embedded_splits_share_no_image():
         for split in (data.train, data.validation, data.test)
     ]
     assert sum(map(len, seen)) >= 11_990  # the official set holds a few doubles
+    assert not seen[0] & seen[1]
     assert not seen[0] & seen[2]
+    assert not seen[1] & seen[2]
 
 
 def test_embedded_images_are_the_official_ones(official_fashion_mnist):
@@ -125,6 +127,11 @@ def test_take_keeps_classes_in_balance_and_is_nested():
 def test_bad_arrays_are_named(inputs, targets, message):
     with pytest.raises(wd.InputError, match=message):
         from_arrays(inputs, targets)
+
+
+def test_unknown_tasks_are_refused():
+    with pytest.raises(wd.InputError, match="did you mean 'classification'"):
+        from_arrays(IMAGES, LABELS, task="clasification")
 
 
 def test_labels_beyond_the_class_names_are_refused():
@@ -219,6 +226,35 @@ def test_folder_with_splits_uses_them(plants, tmp_path):
     data = wd.load(f"folder:{root}", image_size=8)
     sizes = [split.examples for split in (data.train, data.validation, data.test)]
     assert sizes == [6, 4, 4]
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("train", "val"), ("train",)])
+def test_missing_splits_are_held_out_of_train(tmp_path, parts):
+    """The usual layout of competitions: `train` and `test` are no classes."""
+    for part in parts:
+        for shade, name in enumerate(("oak", "fern")):
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(12):
+                color = (100 * shade, i, ord(part[0]))
+                image = Image.new("RGB", (8, 8), color)
+                image.save(tmp_path / part / name / f"{i}.png")
+    data = wd.load(f"folder:{tmp_path}", image_size=8)
+    assert data.classes == ("fern", "oak")
+    sizes = [split.examples for split in (data.train, data.validation, data.test)]
+    assert sum(sizes) == 24 * len(parts)
+    assert min(sizes) >= 4
+    if "test" in parts:
+        assert set(data.test.inputs[..., 2].ravel()) == {ord("t")}
+
+
+def test_names_of_any_bytes_are_read(plants):
+    import os
+
+    source = (plants / "oak" / "0.png").read_bytes()
+    with open(os.fsencode(plants / "oak") + b"/caf\xe9.png", "wb") as file:
+        file.write(source)
+    data = wd.load(f"folder:{plants}", image_size=8)
+    assert sum(s.examples for s in (data.train, data.validation, data.test)) == 37
 
 
 def test_folder_is_decoded_once(plants, monkeypatch):

@@ -149,6 +149,16 @@ def test_multipliers_scale_the_strength_leaf_by_leaf():
     np.testing.assert_allclose(updates["head"]["kernel"], -0.05, rtol=1e-6)
 
 
+def test_rules_may_exempt_what_is_frozen_anyway():
+    params = {"embed": {"kernel": jnp.ones(2)}, "head": {"kernel": jnp.ones(2)}}
+    where = {"embed/.*": 0.0, ".*kernel": 1.0}
+    decay = wd.coupled(0.1, where=where)
+    tx = wd.optimizer("sgd", 0.1, decay=decay, frozen="embed/.*")
+    updates, _ = tx.update(params, tx.init(params), params)
+    np.testing.assert_array_equal(updates["embed"]["kernel"], 0)
+    np.testing.assert_allclose(updates["head"]["kernel"], -0.11, rtol=1e-6)
+
+
 def test_a_rule_that_matches_nothing_is_an_error_at_init():
     tx = wd.optimizer("sgd", 0.1, decay=wd.coupled(0.1, where="kernal"))
     with pytest.raises(wd.InputError, match="'kernal' matches no leaf.*'kernel'"):
@@ -247,6 +257,40 @@ def test_compose_returns_an_ordinary_optax_transformation():
         ),
         (
             lambda: wd.compose(
+                optax.adamw(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 10, 100)),
+                learning_rate=0.1,
+            ),
+            r"learning rate of its own.*optax.scale_by_",
+        ),
+        (
+            lambda: wd.compose("adam", learning_rate=0.1),
+            r"jaxwd.optimizer\('adam', …\)",
+        ),
+        (lambda: wd.compose(None, learning_rate=0.1), r"core=None is no Optax trans"),
+        (
+            lambda: wd.optimizer("adam", 0.1, decay=0.1),
+            r"such as decay=jaxwd.decoupled\(0",
+        ),
+        (lambda: wd.optimizer("adam", "0.1"), r"learning_rate='0.1' .* give a number"),
+        (
+            lambda: wd.coupled("a lot"),
+            r"strength='a lot' is not allowed; give a number",
+        ),
+        (lambda: wd.coupled(None), r"strength=None is not allowed; give a number"),
+        (
+            lambda: wd.optimizer("sgd", 0.0, decay=wd.decoupled(0.1, times="schedule")),
+            r"peak learning rate=0 is not allowed",
+        ),
+        (
+            lambda: wd.optimizer("sgd", 0.1, peak=-1.0, decay=wd.decoupled(0.1)),
+            r"peak=-1 is not allowed",
+        ),
+        (
+            lambda: wd.optimizer("nesterov", 0.1, decay=wd.coupled(9.0)),
+            r"multiplies weights by -0.71 in one step; choose a strength at most 5.26",
+        ),
+        (
+            lambda: wd.compose(
                 optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(0.1)),
                 learning_rate=0.1,
                 decay=wd.coupled(0.1),
@@ -269,11 +313,17 @@ def test_bad_input_is_named_with_its_remedy(call, message):
         optax.scale_by_lion(),
         optax.scale_by_yogi(),
         optax.scale_by_trust_ratio(),
-        optax.contrib.scale_by_muon(),
+        optax.normalize_by_update_norm(),
     ],
 )
 def test_true_cores_are_accepted(core):
     wd.compose(core, learning_rate=0.1, decay=wd.decoupled(0.1))
+
+
+def test_a_core_that_cannot_be_tried_is_warned_of():
+    picky = optax.adamw(1e-3, mask={"other": True})  # decays, but not this tree
+    with pytest.warns(UserWarning, match="could not be tried on a small example"):
+        wd.compose(picky, learning_rate=0.1)
 
 
 def test_a_foreign_schedule_works_with_its_peak_said():
@@ -286,13 +336,21 @@ def test_a_foreign_schedule_works_with_its_peak_said():
 
 
 @pytest.mark.parametrize(
-    ("decay", "warns"),
-    [(wd.decoupled(0.01), True), (wd.coupled(0.01), True), (wd.decoupled(1.0), False)],
+    ("name", "decay", "warns"),
+    [
+        ("sgd", wd.decoupled(0.01), True),
+        ("sgd", wd.coupled(0.01), True),
+        ("sgd", wd.decoupled(1.0), False),
+        ("momentum", wd.coupled(0.001), True),
+        ("momentum", wd.coupled(0.01), False),  # the buffer makes it ten times as much
+        ("adam", wd.coupled(0.01), False),  # Adam rescales it
+        ("sgd", wd.decoupled(1.0, where={"bias": 1, "kernel": 1e-4}), True),
+    ],
 )
-def test_decay_lost_in_bfloat16_is_warned_of(decay, warns):
+def test_decay_lost_in_bfloat16_is_warned_of(name, decay, warns):
     """0.1·0.01 = 0.001 is under half an ulp of bfloat16 (2⁻⁸): weights stay put."""
     params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), ONES)
-    tx = wd.optimizer("sgd", 0.1, decay=decay)
+    tx = wd.optimizer(name, 0.1, decay=decay)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         state = tx.init(params)

@@ -86,6 +86,10 @@ def test_dtype_is_kept():
         (lambda: dropout(X, 1.5, train=False), "dropout rate=1.5 is not allowed"),
         (lambda: sample_mask(jax.random.key(0), (3,), -0.1), "dropout rate=-0.1"),
         (lambda: dropout(X, float("nan"), train=True), "dropout rate=nan"),
+        (
+            lambda: sample_mask(jax.random.key(0), (3, 4), 0.5, broadcast_dims=(2,)),
+            "broadcast_dims=2 is not allowed",
+        ),
     ],
 )
 def test_mistakes_are_errors(call, message):

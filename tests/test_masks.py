@@ -56,9 +56,12 @@ def test_patterns_match_the_whole_name():
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("conv1/kernal", r"nearest of the 6 trained leaves: 'conv1/kernel'"),
+        ("conv1/kernal", r"nearest of the 6 leaves: 'conv1/kernel'"),
         ([(".*kernel", 1), ("head/kernel", 0.5)], r"earlier rules take all it matches"),
         ("conv1/(", r"no regular expression"),
+        (["conv1/kernel"], r"give a pattern of leaf names, a table"),
+        (lambda p: p, r"give a pattern of leaf names, a table"),
+        ({"conv1": {"kernel": True}}, r"give a pattern of leaf names, a table"),
         ([], r"names no leaf; use jaxwd.none\(\)"),
         ({".*": -1.0}, r"multiplier of rule '\.\*'=-1 is not allowed"),
     ],

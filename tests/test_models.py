@@ -123,7 +123,7 @@ def test_any_image_size_down_to_the_smallest():
         ),
         (
             lambda: wd.cnn.init(key(), wd.cnn.Config(), (28, 28)),
-            "give \\(height, width",
+            "give images \\(height, width",
         ),
         (
             lambda: wd.cnn.Config(init="hee"),

@@ -132,12 +132,59 @@ def test_verdict_says_when_nothing_is_shown_and_what_could_have_been(digits):  #
 
 
 def test_verdict_flags_identical_runs_and_single_seeds(digits):  # noqa: F811
-    assert "L2 gave exactly the runs of plain" in verdict(
-        study_of(lambda r: 0.8 + noise(r.seed), digits)
-    )
+    same = study_of(lambda r: 0.8 + noise(r.seed), digits)
+    assert "L2 gave exactly the runs of plain" in verdict(same)
+    assert result_table(same).rows[1][4] == "0, identical runs"
+    # Equal accuracies alone are no identical runs: here the losses differ.
+    for seed in range(5):
+        same.finals["L2"][seed]["test_loss"] += 0.01 * (1 + seed)
+    assert "exactly" not in verdict(same)
+    assert result_table(same).rows[1][4].startswith("+0.00 [")
     assert "One seed an arm shows nothing" in verdict(
         study_of(lambda r: 0.8 + r.decay.strength, digits, seeds=1)
     )
+
+
+def test_equal_gaps_of_one_example_are_no_evidence(digits):  # noqa: F811
+    study = study_of(
+        lambda r: 0.8 + noise(r.seed) + (r.decay.kind == "coupled") / 2000,
+        digits,
+        seeds=3,
+    )
+    assert "differ too little among themselves to judge" in verdict(study)
+    assert result_table(study).rows[1][5] == "?"
+
+
+def test_a_reference_that_diverged_leaves_a_report(digits, tmp_path):  # noqa: F811
+    study = study_of(lambda r: None if r.decay.kind == "none" else 0.8, digits)
+    text = verdict(study)
+    assert "plain diverged with every seed" in text
+    assert "nothing to compare" in text
+    assert "diverged" in write_report(study, tmp_path).read_text()
+
+
+def test_arms_may_see_different_amounts_of_data(digits):  # noqa: F811
+    arms = [
+        Arm(
+            "few", dataclasses.replace(TINY, train_examples=48, decay=wd.coupled(0.01))
+        ),
+        Arm(
+            "many",
+            dataclasses.replace(TINY, train_examples=480, decay=wd.coupled(0.01)),
+        ),
+    ]
+    study = study_of(lambda r: 0.8 + noise(r.seed), digits, arms=arms)
+    few, many = (study.shrink(arm).tau_over_run for arm in arms)
+    assert few == pytest.approx(10 * many)
+
+
+def test_a_dropout_schedule_has_its_column(digits):  # noqa: F811
+    arms = [
+        ARMS[0],
+        Arm("fading", dataclasses.replace(TINY, dropout=wd.linear(0.5, steps=9))),
+    ]
+    study = study_of(lambda r: 0.8 + noise(r.seed), digits, arms=arms)
+    assert decay_table(study).rows[1][3] == "0.5 linear"
 
 
 def test_verdict_warns_of_decay_too_weak_for_the_run(digits):  # noqa: F811
@@ -198,7 +245,7 @@ def test_every_arm_may_have_its_own_reference(digits):  # noqa: F811
     ]
     study = study_of(lambda r: 0.8 + noise(r.seed + len(str(r))), digits, arms=arms)
     assert [row[4] for row in result_table(study).rows][::2] == ["reference"] * 2
-    assert decay_table(study).rows[3][4] == "by the core"
+    assert decay_table(study).rows[3][4] == "by core"
 
 
 def test_markdown_escapes_names(digits):  # noqa: F811
@@ -260,6 +307,46 @@ def test_other_recipe_or_data_is_another_run(change, digits, tmp_path):  # noqa:
     assert runner.runs == 2
 
 
+def test_models_of_one_name_are_different_runs(digits, tmp_path):  # noqa: F811
+    import flax.linen as nn
+    from flax import nnx
+
+    class Net(nn.Module):
+        width: int
+
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(10)(nn.Dense(self.width)(x.reshape(len(x), -1)))
+
+    models = [wd.from_linen(Net(4)), wd.from_linen(Net(8))]
+    models += [
+        wd.from_nnx(lambda rngs, n=n: nnx.Sequential(nnx.Linear(64, n, rngs=rngs)))
+        for n in (3, 5)
+    ]
+    recipes = [
+        dataclasses.replace(TINY, model=model, model_options=()) for model in models
+    ]
+    assert len({recipe.digest() for recipe in recipes}) == 4
+    again = dataclasses.replace(TINY, model=wd.from_linen(Net(4)), model_options=())
+    assert again.digest() == recipes[0].digest()
+
+
+def test_runs_of_other_flags_or_code_are_not_reused(digits, tmp_path, monkeypatch):  # noqa: F811
+    from jaxwd.lab import records
+
+    for change in (
+        lambda: None,
+        lambda: monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false"),
+        lambda: monkeypatch.setattr(records, "commit", lambda: "another"),
+    ):
+        change()
+        runner = Fake(lambda r: 0.8)
+        study = run_study(
+            ARMS, range(1), digits, records=Records(tmp_path), runner=runner
+        )
+        assert (runner.runs, study.reused) == (2, 0)
+
+
 def test_lines_are_json_with_provenance(digits, tmp_path):  # noqa: F811
     run_study(ARMS, range(1), digits, records=Records(tmp_path))
     lines = [
@@ -285,6 +372,12 @@ def test_a_line_cut_short_is_left_out_and_a_foreign_file_refused(tmp_path):
     with pytest.raises(wd.InputError, match=r"metrics\.jsonl, line 1 is no record"):
         Records(tmp_path)
     assert records.path.read_text() == "name,value\n1,2\n"
+
+
+def test_records_that_are_no_file_are_refused(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(wd.InputError, match="is no file; move it away"):
+        Records(tmp_path)
 
 
 def test_output_folders_that_cannot_be_used(tmp_path):

@@ -4,6 +4,7 @@ import gzip
 import http.server
 import io
 import pathlib
+import shutil
 import socket
 import struct
 import sys
@@ -165,6 +166,8 @@ def test_a_network_that_swallows_packets_fails_within_seconds(tmp_path, monkeypa
     [
         ("tfds:no_such_set", "is no dataset that TFDS knows"),
         ("tfds:beans", "is not prepared as array_record under .*`tfds build beans"),
+        ("tfds:A B", "is no name of a dataset"),
+        ("tfds:huggingface:mnist", "is no name of a dataset"),
         ("tfds:penguins", "has the features .* is needed"),
     ],
 )
@@ -263,3 +266,9 @@ def test_any_prepared_set_is_read_by_name(tmp_path):
     sizes = [split.examples for split in (data.train, data.validation, data.test)]
     assert sum(sizes) == 24
     assert min(sizes) > 0
+    # Another preparation of the same name and version is not taken from the cache.
+    first = data.train.inputs.copy()
+    shutil.rmtree(tmp_path / "leaves")
+    Leaves(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    again = wd.load("tfds:leaves", data_dir=str(tmp_path), image_size=8)
+    assert (again.train.inputs != first).any()

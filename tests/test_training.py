@@ -14,7 +14,7 @@ import jaxwd as wd
 from jaxwd.losses import cross_entropy, task
 from jaxwd.training import program as programs
 from jaxwd.training.program import compile_program
-from jaxwd.training.step import Batch, Hyper, State, make_step
+from jaxwd.training.step import Batch, Hyper, State, decay_share, make_step
 
 TINY = wd.Recipe(
     dataset="digits",
@@ -85,8 +85,8 @@ def test_every_number_of_the_recipe_matters(change, digits):
     assert not same_params(wd.run(TINY, digits), wd.run(with_(**change), digits))
 
 
-def test_seeds_draw_start_order_and_dropout_apart(digits):
-    """Arms of one seed share start and order: with dropout 0 they are the same run."""
+def test_arms_of_one_seed_share_start_and_order(digits):
+    """So with λ = 0 a decayed arm and a plain one are the same run, to rounding."""
     a = wd.run(with_(decay=wd.coupled(0.0)), digits)
     b = wd.run(with_(), digits)
     for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
@@ -239,6 +239,16 @@ def test_norms_and_decay_share_are_what_they_say():
     assert float(info.decay_share) == pytest.approx(0.25 / (0.25 + 0.1 * g), rel=e)
 
 
+def test_decay_share_is_measured_behind_the_clip():
+    """With ‖g‖ clipped to 0.1, λθ of norm 2.5 is nearly all of what enters the core."""
+    params = {"kernel": jnp.array([3.0, 4.0])}
+    grads = {"kernel": jnp.array([8.0, 0.0])}
+    hyper = Hyper(0.1, wd.coupled(0.5), 0.0, wd.clip.global_norm(0.1))
+    state = State(jnp.int32(0), params, {}, None)
+    got = decay_share(hyper, state, grads, grads)
+    assert float(got) == pytest.approx(2.5 / 2.6, rel=1e-4)
+
+
 def test_model_state_and_step_counter_go_on():
     state, _ = one_step(wd.none())
     assert int(state.step) == 1
@@ -268,6 +278,7 @@ def test_training_learns_the_digits(digits):
 
 def test_dropout_and_strength_schedules_run(digits):
     recipe = with_(
+        model_options=(("hidden", (16,)), ("init", "he_dropout")),
         dropout=wd.linear(0.5, steps=24),
         decay=wd.decoupled(wd.cosine(0.1, steps=24)),
         schedule="one_cycle",
@@ -288,6 +299,15 @@ def test_divergence_names_the_step_and_the_recipe(digits):
     assert "(epoch 1, steps 0 to 11)" in text
     assert "lr 1e+30" in text
     assert "seed 3" in text
+
+
+def test_weights_that_end_beyond_all_bounds_diverged_too(digits):
+    """One step, whose loss was finite before it: what stands behind it is not."""
+    with pytest.raises(wd.Diverged, match="at step 0 "):
+        wd.run(
+            with_(batch_size=48, train_examples=48, epochs=1, learning_rate=1e38),
+            digits,
+        )
 
 
 def test_neighbours_of_a_diverged_run_are_untouched(digits):
@@ -325,6 +345,32 @@ def test_neighbours_of_a_diverged_run_are_untouched(digits):
         ),
         (lambda d: wd.run(TINY, d, layout="pmapp"), "did you mean 'pmap'"),
         (
+            lambda d: wd.run(TINY, d, layout="pmap", devices=3),
+            "devices=3 is not allowed",
+        ),
+        (
+            lambda d: wd.run(TINY, d, layout="pmap", devices=0),
+            "devices=0 is not allowed",
+        ),
+        (lambda d: with_(epochs=1.5), "epochs=1.5 is not allowed; give a whole number"),
+        (lambda d: with_(seed="a"), "seed='a' is not allowed; give a number"),
+        (lambda d: with_(learning_rate=None), "learning_rate=None is not allowed"),
+        (
+            lambda d: with_(learning_rate=wd.cosine(1, steps=9)),
+            "takes the peak; give the",
+        ),
+        (lambda d: with_(decay=0.1), "is no scheme; say which one"),
+        (lambda d: with_(dropout=lambda t: 0.5), "a recipe is a value on paper"),
+        (
+            lambda d: with_(decay=wd.coupled(lambda t: 0.5)),
+            "a recipe is a value on paper",
+        ),
+        (lambda d: with_(model_options="hidden"), "give pairs or a dict"),
+        (
+            lambda d: wd.run(with_(model=wd.from_linen(Flat()), model_options=()), d),
+            r"model Flat: a batch of 1 gives outputs of shape \(1,\); the data asks",
+        ),
+        (
             lambda d: wd.run(with_(batch_size=15), d, layout="sharded"),
             "batch_size=15 does not divide over 2 devices; nearest: 14 or 16",
         ),
@@ -343,6 +389,14 @@ class Fixed(nn.Module):
         return nn.Dense(10)(x.reshape(len(x), -1))
 
 
+class Flat(nn.Module):
+    """A module that forgot the axis of outputs."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(1)(x.reshape(len(x), -1))[:, 0]
+
+
 # --- recipes on paper -------------------------------------------------------------
 
 
@@ -351,6 +405,32 @@ def test_recipe_is_a_value_with_a_name():
     assert hash(TINY) == hash(with_())
     assert TINY.digest() == with_().digest() != with_(seed=1).digest()
     assert json.loads(json.dumps(TINY.to_dict()))["decay"]["kind"] == "none"
+
+
+def test_recipe_says_all_that_differs_from_the_usual():
+    recipe = wd.Recipe(
+        train_examples=100,
+        model_options={"init": "he", "hidden": [64]},
+        optimizer="momentum",
+        optimizer_options={"momentum": 0.8},
+        warmup=5,
+        clip="global_norm",
+        clip_at=0.5,
+        decay=wd.penalized(0.1, penalty="l2_per_example", examples=32, where=".*"),
+    )
+    for part in (
+        *("train_examples 100", "init=he hidden=(64,)", "momentum=0.8", "warmup 5"),
+        *("clip global_norm", "clip_at 0.5", "m=32", "where .*"),
+    ):
+        assert part in str(recipe), part
+    assert hash(recipe) == hash(dataclasses.replace(recipe))
+
+
+def test_recipe_takes_numpy_and_jax_numbers():
+    recipe = with_(
+        learning_rate=np.float32(0.1), seed=np.int64(3), dropout=jnp.float32(0)
+    )
+    json.dumps(recipe.to_dict())
 
 
 def test_structure_forgets_numbers_and_keeps_the_rest():

@@ -7,7 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxwd.data import checks
-from jaxwd.errors import InputError, require
+from jaxwd.errors import InputError, require, unknown
+from jaxwd.losses import TASKS
+
+_HELD_OUT = 1 / 6
+"""Share of the training examples held out for each split that a set lacks."""
 
 
 class Split(NamedTuple):
@@ -164,6 +168,8 @@ def from_arrays(
     """
     require("validation", validation, 0.0, 1.0, open_low=True)
     require("test", test, 0.0, 1.0, open_low=True)
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
     inputs, targets = checks.checked(name, inputs, targets, task, len(classes))
     if task == "classification" and not classes:
         classes = tuple(str(i) for i in range(int(targets.max()) + 1))
@@ -176,6 +182,34 @@ def from_arrays(
     train, held, final = (Split(inputs[rows], targets[rows]) for rows in parts)
     return from_splits(
         name, train, held, final, classes=classes, task=task, source=source
+    )
+
+
+def three_splits(name: str, parts: dict[str, Split]) -> tuple[Split, Split, Split]:
+    """Return train, validation and test; what is missing is held out of train."""
+    if "train" not in parts:
+        raise InputError(f"{name} has the splits {', '.join(parts)}; no train")
+    train = parts["train"]
+    held = []
+    for part in ("validation", "test"):
+        if part in parts:
+            held.append(parts[part])
+            continue
+        train, taken = _hold_out(train)
+        held.append(taken)
+    return train, held[0], held[1]
+
+
+def _hold_out(split: Split) -> tuple[Split, Split]:
+    """Return (rest, held): the last sixth of each class, in stored order, is held."""
+    labels = np.asarray(split.targets)
+    taken = np.zeros(len(labels), bool)
+    for c in np.unique(labels):
+        rows = np.flatnonzero(labels == c)
+        taken[rows[len(rows) - round(_HELD_OUT * len(rows)) :]] = True
+    return (
+        Split(split.inputs[~taken], labels[~taken]),
+        Split(split.inputs[taken], labels[taken]),
     )
 
 

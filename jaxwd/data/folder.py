@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from jaxwd.data import cache
-from jaxwd.data.dataset import Dataset, Split, from_arrays, from_splits
+from jaxwd.data.dataset import (
+    Dataset,
+    Split,
+    from_arrays,
+    from_splits,
+    three_splits,
+)
 from jaxwd.errors import InputError, require
 
 SUFFIXES = frozenset(
@@ -29,7 +35,8 @@ def image_folder(
     Every picture is turned upright by its EXIF note, resized to a square and decoded
     once; the result is cached by the files' names, sizes and times. Folders named
     `train`, `validation` (or `val`) and `test` with the classes inside are taken as
-    the splits; otherwise 70 / 15 / 15 % are drawn at random with classes in balance.
+    the splits, and what is missing of them is held out of `train`, a sixth each;
+    otherwise 70 / 15 / 15 % are drawn at random with classes in balance.
 
     Args:
         path: the folder. Hidden files and files that are no pictures are left out.
@@ -81,10 +88,11 @@ def image_folder(
     source = f"folder {root}"
     name = f"folder:{root.name}"
     if splits:
-        parts = [
-            Split(arrays[f"{part}_images"], arrays[f"{part}_labels"])
-            for part in ("train", "validation", "test")
-        ]
+        given = {
+            part: Split(arrays[f"{part}_images"], arrays[f"{part}_labels"])
+            for part in splits
+        }
+        parts = three_splits(f"folder:{path}", given)
         return from_splits(name, *parts, classes=tuple(classes), source=source)
     fewest = int(np.bincount(arrays["_labels"]).min())
     if fewest < 4:
@@ -116,7 +124,8 @@ def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
         for name in names
         if name in below
     }
-    return found if len(found) == 3 and len(below) == 3 else {}
+    # Classes that happen to be called `test` stand among others that are no split.
+    return found if "train" in found and len(found) == len(below) else {}
 
 
 def _pictures(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -140,9 +149,10 @@ def _fingerprint(
         for file, label in listed:
             stat = file.stat()
             name = file.relative_to(root)
+            about = f"\n{part} {label} {name} {stat.st_size} {stat.st_mtime_ns}"
             digest.update(
-                f"\n{part} {label} {name} {stat.st_size} {stat.st_mtime_ns}".encode()
-            )
+                about.encode(errors="surrogateescape")
+            )  # any bytes are a name
     return digest.hexdigest()[:24]
 
 

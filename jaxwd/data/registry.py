@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxwd.data.dataset import Dataset
-from jaxwd.errors import InputError, unknown
+from jaxwd.errors import InputError, require, unknown
 
 PREPARED = ("fashion_mnist", "mnist", "kmnist", "cifar10", "cifar100")
 """TFDS sets that jaxwd prepares itself, without TensorFlow."""
@@ -42,6 +42,8 @@ def load(
     >>> print(load("friedman"))
     friedman: 2,100 train, 450 validation, 450 test, 10, regression (generated)
     """
+    if image_size is not None:
+        require("image_size", image_size, 1, 4096, whole=True)
     kind, colon, rest = name.partition(":")
     if name == "fashion_mnist_12k":
         from jaxwd.data.embedded import fashion_mnist_12k

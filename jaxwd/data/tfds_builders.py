@@ -142,6 +142,8 @@ def prepare(name: str, root: pathlib.Path, manual_dir: str | None = None) -> Non
             builder.download_and_prepare(download_config=config)
         except tfds.download.DownloadError as error:
             raise InputError(f"{name}: download failed: {_first_line(error)}") from None
+        except OSError as error:
+            raise InputError(f"{name}: {root} cannot be written ({error})") from None
         except Exception as error:
             if type(error).__name__ != "NonMatchingChecksumError":
                 raise

@@ -5,20 +5,21 @@ prepared by `tfds_builders`. Missing data is found out before TFDS is asked, bec
 TFDS itself retries for minutes when there is no network.
 """
 
+import hashlib
 import logging
 import os
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
 
 from jaxwd.data import cache
-from jaxwd.data.dataset import Dataset, Split, from_splits
+from jaxwd.data.dataset import Dataset, Split, from_splits, three_splits
 from jaxwd.data.registry import PREPARED
-from jaxwd.errors import InputError
+from jaxwd.errors import InputError, require
 
-_HELD_OUT = 1 / 6
-"""Share of the training images used for validation where a set has no such split."""
+_NAME = re.compile(r"\w+(/[\w.\-]+)?(:[\d.*]+)?")
 
 
 def tfds_dataset(
@@ -34,6 +35,10 @@ def tfds_dataset(
     a class-balanced sixth of the training images becomes it; where there is no test
     split either, another sixth.
     """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"tfds:{name} is no name of a dataset, as in tfds:beans")
+    if image_size is not None:
+        require("image_size", image_size, 1, 4096, whole=True)
     root = pathlib.Path(
         data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     ).expanduser()
@@ -46,15 +51,16 @@ def tfds_dataset(
             f"tfds:{name} has the features {', '.join(features)}; an image "
             "classification set with `image` and `label` is needed"
         )
-    size = f"-{image_size}" if image_size else ""
-    key = f"{info.full_name.replace('/', '-').replace(':', '-')}{size}"
-    arrays = cache.decoded(key, lambda: _decode(builder, image_size))
+    arrays = cache.decoded(
+        f"{info.full_name.replace('/', '-')}-{_fingerprint(builder, image_size)}",
+        lambda: _decode(builder, image_size),
+    )
     parts = {
         split: Split(arrays[f"{split}_images"], arrays[f"{split}_labels"])
         for split in info.splits
         if f"{split}_images" in arrays
     }
-    train, validation, test = _three_splits(name, parts)
+    train, validation, test = three_splits(f"tfds:{name}", parts)
     return from_splits(
         name,
         train,
@@ -83,6 +89,23 @@ def _prepared_builder(name: str, root: pathlib.Path, manual_dir: str | None) -> 
             f"tfds:{name} is no dataset that TFDS knows; see the names at "
             "https://www.tensorflow.org/datasets/catalog"
         ) from None
+    except ImportError as error:
+        raise InputError(
+            f"tfds:{name} needs {error.name or 'TensorFlow'}, which is not installed; "
+            "install it, or use another set"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"tfds:{name}: {str(error).splitlines()[0]}") from None
+
+
+def _fingerprint(builder: Any, image_size: int | None) -> str:
+    """Return a name for exactly these prepared files, decoded to this size."""
+    folder = pathlib.Path(builder.data_dir)
+    digest = hashlib.sha256(f"{folder.resolve()} {image_size}".encode())
+    for file in sorted(folder.glob("*")):
+        stat = file.stat()
+        digest.update(f"\n{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]
 
 
 def _decode(builder: Any, image_size: int | None) -> cache.Arrays:
@@ -124,31 +147,3 @@ def _resized(image: np.ndarray, size: int | None) -> np.ndarray:
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     array = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
     return array.reshape(size, size, image.shape[-1])
-
-
-def _three_splits(name: str, parts: dict[str, Split]) -> tuple[Split, Split, Split]:
-    """Return train, validation and test, held out of train where a set lacks them."""
-    if "train" not in parts:
-        raise InputError(f"tfds:{name} has the splits {', '.join(parts)}; no train")
-    train = parts["train"]
-    held = []
-    for part in ("validation", "test"):
-        if part in parts:
-            held.append(parts[part])
-            continue
-        train, taken = _hold_out(train)
-        held.append(taken)
-    return train, held[0], held[1]
-
-
-def _hold_out(split: Split) -> tuple[Split, Split]:
-    """Return (rest, held): the last sixth of each class, in stored order, is held."""
-    labels = np.asarray(split.targets)
-    taken = np.zeros(len(labels), bool)
-    for c in np.unique(labels):
-        rows = np.flatnonzero(labels == c)
-        taken[rows[len(rows) - round(_HELD_OUT * len(rows)) :]] = True
-    return (
-        Split(split.inputs[~taken], labels[~taken]),
-        Split(split.inputs[taken], labels[taken]),
-    )

@@ -1,19 +1,31 @@
 """Put a core, a learning rate, a decay scheme and a clip into one Optax chain."""
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxwd.decay.probe import reject_alias
-from jaxwd.decay.rules import MULTIPLIERS, RULES, Rates
+from jaxwd.decay.rules import RULES, Rates
 from jaxwd.decay.scheme import DecayScheme, none
 from jaxwd.errors import InputError, concrete, require
 from jaxwd.masks import Rules, Where, rules
 from jaxwd.penalties import PENALTIES
 from jaxwd.schedules import Scalar, ScalarOrSchedule, peak_of
+
+
+class Gains(NamedTuple):
+    """What a core makes of a gradient that stays the same.
+
+    Attributes:
+        first: its answer to the first one, over the gradient.
+        lasting: its answer in the long run, over the gradient.
+    """
+
+    first: float
+    lasting: float
 
 
 def compose(
@@ -79,17 +91,23 @@ def chain_around(
     clip: optax.GradientTransformation | None,
     peak: Scalar | None,
     frozen: Where | None,
-    passes_on: bool = False,
+    gains: Gains | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Do what `compose` does for a core that is known to be one, without probing it.
 
-    With `passes_on` the core hands a first gradient on as it is, as SGD and momentum
-    do, so that coupled decay has a known shrink.
+    `gains` says what the core makes of a gradient, where that is known.
     """
     decay = none() if decay is None else decay
+    if not isinstance(decay, DecayScheme):
+        raise InputError(
+            f"decay={decay!r} is no scheme; say which one, such as "
+            f"decay=jaxwd.decoupled({decay!r})"
+        )
     require("learning_rate", learning_rate, 0.0)
+    if peak is not None:
+        require("peak", peak, 0.0, open_low=True)
     rates = Rates(learning_rate, peak_of(learning_rate, peak))
-    shrink = largest_shrink(decay, rates, passes_on)
+    shrink = shrink_of_unit(decay, rates, gains)
     _require_positive_factor(decay, rates, shrink)
     placed = RULES[decay.kind](decay, rates)
     chain = optax.chain(
@@ -117,70 +135,76 @@ def _freeze(
     )
 
 
-def largest_shrink(decay: DecayScheme, rates: Rates, passes_on: bool) -> float | None:
-    """Return the largest shrink of one step, None where it is not known yet."""
+def shrink_of_unit(
+    decay: DecayScheme, rates: Rates, gains: Gains | None
+) -> Gains | None:
+    """Return the largest shrink of a step at multiplier 1, at first and in the long run.
+
+    None where it is not known: traced numbers, foreign schedules, coupled decay through
+    a core that rescales gradients.
+    """
     strength, alpha = concrete(peak_of(decay.strength)), concrete(rates.peak)
     if decay.kind == "none" or strength is None:
         return None
-    strength *= max(decay.where.levels(), default=0.0)
     if decay.kind == "decoupled":
-        row = MULTIPLIERS[decay.times]
-        # These two multipliers are at most 1, whatever the peak is.
-        if decay.times in ("schedule", "constant"):
-            return strength
-        return None if alpha is None else row.shrink(alpha, alpha) * strength
+        # Two of the multipliers are at most 1, whatever the peak is.
+        d = {"schedule": 1.0, "constant": 1.0}.get(decay.times, alpha)
+        return None if d is None else Gains(d * strength, d * strength)
     factor = PENALTIES[decay.penalty].gradient_factor(decay.examples)
-    if not passes_on or alpha is None or factor is None:
+    if gains is None or alpha is None or factor is None:
         return None
-    return alpha * factor * strength
+    unit = alpha * factor * strength
+    return Gains(unit * gains.first, unit * gains.lasting)
 
 
 def _require_positive_factor(
-    decay: DecayScheme, rates: Rates, shrink: float | None
+    decay: DecayScheme, rates: Rates, shrink: Gains | None
 ) -> None:
     strength = concrete(peak_of(decay.strength))
-    if shrink is not None and strength is not None and shrink > 1.0:
+    if shrink is None or strength is None:
+        return
+    largest = shrink.first * max(decay.where.levels(), default=0.0)
+    if largest > 1.0:
         raise InputError(
             f"{decay} with peak learning rate {concrete(rates.peak)} multiplies weights "
-            f"by {1 - shrink:g} in one step; choose a strength at most "
-            f"{strength / shrink:g}"
+            f"by {1 - largest:g} in one step; choose a strength at most "
+            f"{strength / largest:g}"
         )
 
 
 def _checked_at_init(
-    chain: optax.GradientTransformation, decay: DecayScheme, shrink: float | None
+    chain: optax.GradientTransformation, decay: DecayScheme, shrink: Gains | None
 ) -> optax.GradientTransformationExtraArgs:
     """Check at `init`, where the parameters are first seen: masks and precision."""
     chain = optax.with_extra_args_support(chain)
 
     def init(params: Any) -> Any:
         if decay.kind != "none":
-            _warn_if_lost(decay, shrink, params)
+            multipliers = decay.where.multipliers(params)  # raises for an idle rule
+            if shrink is not None:
+                _warn_if_lost(decay, shrink.lasting, multipliers, params)
         return chain.init(params)
 
     return optax.GradientTransformationExtraArgs(init, chain.update)
 
 
-def _warn_if_lost(decay: DecayScheme, shrink: float | None, params: Any) -> None:
+def _warn_if_lost(
+    decay: DecayScheme, shrink: float, multipliers: Any, params: Any
+) -> None:
     """Warn where (1 − shrink)·θ rounds back to θ in the parameters' own precision."""
-    mask = decay.where.mask(params)  # also raises where a rule matches nothing
-    if not shrink:
-        return
-    leaves = zip(jax.tree.leaves(mask), jax.tree.leaves(params), strict=True)
-    dtypes = {
-        leaf.dtype for decays, leaf in leaves if decays and hasattr(leaf, "dtype")
-    }
-    for dtype in sorted(dtypes, key=str):
+    leaves = zip(jax.tree.leaves(multipliers), jax.tree.leaves(params), strict=True)
+    held = {(m, p.dtype) for m, p in leaves if m and hasattr(p, "dtype")}
+    for multiplier, dtype in sorted(held, key=str):
         # float32 steps carry the decay in their rounding; narrower ones do not.
         if not jnp.issubdtype(dtype, jnp.floating) or jnp.finfo(dtype).bits >= 32:
             continue
         # θ in [2^k, 2^(k+1)) has spacing eps·2^k: half of it is eps/2 of the smallest θ.
         half_ulp = float(jnp.finfo(dtype).eps) / 2
-        if shrink < half_ulp:
+        if 0 < multiplier * shrink < half_ulp:
             warnings.warn(
-                f"{decay}: learning rate × strength = {shrink:g} is under half an ulp "
-                f"of {dtype} ({half_ulp:g}), so decay alone does not move the weights; "
-                "keep float32 parameters, or raise the strength",
+                f"{decay}: a shrink of {multiplier * shrink:g} a step is under half an "
+                f"ulp of {dtype} ({half_ulp:g}), so decay alone does not move the "
+                "weights; keep float32 parameters, or raise the strength",
                 UserWarning,
                 stacklevel=4,
             )

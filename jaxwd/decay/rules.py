@@ -11,10 +11,11 @@ constructor in `scheme.py` and one rule here.
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+import jax
 import optax
 
 from jaxwd.decay.scheme import DecayScheme
-from jaxwd.errors import InputError
+from jaxwd.errors import InputError, require
 from jaxwd.schedules import Scalar, ScalarOrSchedule, value_at
 
 Chain = tuple[optax.GradientTransformation, ...]
@@ -84,9 +85,13 @@ def add_decay(scheme: DecayScheme, factor: ScalarOrSchedule) -> Chain:
 
     def on_level(level: float) -> optax.GradientTransformation:
         strength = product(product(factor, level), scheme.strength)
-        return optax.add_decayed_weights(
-            strength, mask=lambda tree: scheme.where.mask(tree, level)
-        )
+
+        def mask(tree: Any) -> Any:
+            # `init` checked the rules on the whole tree; Optax may hold a part of it.
+            multipliers = scheme.where.multipliers(tree, strict=False)
+            return jax.tree.map(lambda m: m == level, multipliers)
+
+        return optax.add_decayed_weights(strength, mask=mask)
 
     return tuple(on_level(level) for level in scheme.where.levels())
 
@@ -106,6 +111,9 @@ def _decoupled(scheme: DecayScheme, rates: Rates) -> Placement:
             f"decoupled(times={scheme.times!r}) needs the schedule's peak: use a "
             "schedule made by jaxwd, which carries it, or pass peak= to compose"
         )
+    if row.needs_peak:
+        name = f"decoupled(times={scheme.times!r}): peak learning rate"
+        require(name, rates.peak, 0.0, open_low=True)
     return Placement(**{row.bracket: add_decay(scheme, row.factor(rates))})
 
 

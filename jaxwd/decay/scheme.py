@@ -55,11 +55,11 @@ class DecayScheme:
 
     @property
     def name(self) -> str:
-        """Return the scheme's name with what multiplies λ: `decoupled(times=lr)`."""
+        """Return the scheme's name with what multiplies λ: `decoupled lr`."""
         if self.kind == "decoupled":
-            return f"decoupled(times={self.times})"
+            return f"decoupled {self.times}"
         if self.kind == "penalized" and self.penalty != "half_l2":
-            return f"penalized({self.penalty})"
+            return f"penalized {self.penalty}"
         return self.kind
 
     def __str__(self) -> str:
@@ -69,6 +69,7 @@ class DecayScheme:
         strength = f"{number:g}" if number is not None else str(self.strength)
         extra = f", times={self.times}" if self.kind == "decoupled" else ""
         extra += f", {self.penalty}" if self.penalty != "half_l2" else ""
+        extra += f", m={self.examples}" if self.examples is not None else ""
         return f"{self.kind}({strength}{extra})"
 
 

@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from jaxwd.errors import Diverged
 from jaxwd.flags import Flags, guarded, parse
 
 
@@ -50,6 +51,7 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         verdict,
         write_report,
     )
+    from jaxwd.training.parallel import layout
 
     console = Console()
     device = runtime.setup(flags.device, cache=flags.cache)
@@ -63,9 +65,11 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
     alternatives = arms(flags, loaded)
     for arm in alternatives:
         _check(arm.recipe, loaded)
-    records = Records(flags.out or pathlib.Path("runs") / name)
     question = about.strip().splitlines()[0]
     mask = _mask(alternatives, loaded)
+    layout(flags.layout, flags.batch_size)
+    # All that can be refused is refused by now, before anything is written.
+    records = Records(flags.out or pathlib.Path("runs") / name)
     console.print(f"[bold]{question}[/]")
     console.print(f"{loaded}")
     runs = len(alternatives) * flags.seeds
@@ -88,9 +92,11 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         )
     for table in (result_table, fit_table, decay_table):
         console.print(table(study).rich())
-    console.print(verdict(study), highlight=False)
     page = write_report(study, records.folder, mask)
+    console.print(verdict(study), highlight=False)
     console.print(f"report: {page}")
+    if not any(study.finals.values()):
+        raise Diverged("every run diverged; lower --learning-rate or --strength")
     return page
 
 

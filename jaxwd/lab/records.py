@@ -5,6 +5,7 @@ last line, which the next start leaves out.
 """
 
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -61,6 +62,10 @@ class Records:
     def _read(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
+        if not self.path.is_file():
+            raise InputError(
+                f"{self.path} is no file; move it away or give another --out"
+            )
         text = self.path.read_text(encoding="utf-8", errors="replace")
         lines: list[dict[str, Any]] = []
         whole, _, rest = text.rpartition("\n")
@@ -93,7 +98,7 @@ def writable_folder(folder: pathlib.Path) -> pathlib.Path:
 
 
 def run_key(recipe: Any, data_fingerprint: str, layout: str) -> str:
-    """Return a name for one run: recipe, data, versions, device and layout."""
+    """Return a name for one run: recipe, data, versions, code, hardware and layout."""
     import jax
 
     parts = [
@@ -101,7 +106,10 @@ def run_key(recipe: Any, data_fingerprint: str, layout: str) -> str:
         data_fingerprint,
         importlib.metadata.version("jax"),
         _own_version(),
-        jax.devices()[0].device_kind,
+        str(commit()),
+        processor(),
+        f"{jax.devices()[0].device_kind} × {jax.device_count()}",
+        os.environ.get("XLA_FLAGS", ""),
         layout,
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -138,6 +146,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@functools.cache
 def commit() -> str | None:
     """Return the commit jaxwd was run from, marked where files were changed since."""
     here = pathlib.Path(__file__).parent

@@ -47,16 +47,17 @@ class Difference:
 
     Attributes:
         interval: mean and 95 % t-interval of the differences.
-        p: two-sided p-value of the paired t-test.
+        p: two-sided p-value of the paired t-test; 1 where all pairs are equal, NaN
+            where they all differ by one and the same amount (scores come in steps of
+            one example, so that happens, and their spread is then not known).
         detectable: the true difference that n such pairs would show in four of five
-            repetitions (80 % power at level 0.05), from the spread seen here.
-        identical: every pair is exactly equal, so the arms are one and the same.
+            repetitions (80 % power at level 0.05), from the spread seen here; NaN
+            where there is none.
     """
 
     interval: Interval
     p: float
     detectable: float
-    identical: bool
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -86,18 +87,16 @@ def paired(a: Sequence[float], b: Sequence[float]) -> Difference:
         raise InputError(f"paired: {x.size} values against {y.size}; pair them by seed")
     gaps = x - y
     got = interval(gaps.tolist())
-    identical = bool((gaps == 0).all())
-    if x.size < 2 or identical:
-        return Difference(
-            got, 1.0 if identical else float("nan"), float("nan"), identical
-        )
+    unknown = float("nan")
+    if x.size < 2:
+        return Difference(got, unknown, unknown)
     spread = gaps.std(ddof=1)
-    if spread == 0:  # every pair differs by the same amount
-        return Difference(got, 0.0, 0.0, False)
+    if spread <= 1e-9 * max(1.0, float(np.abs([x, y]).max())):
+        return Difference(got, 1.0 if (gaps == 0).all() else unknown, unknown)
     p = float(stats.ttest_rel(x, y).pvalue)
     df = x.size - 1
     needed = stats.t.ppf(0.5 + LEVEL / 2, df) + stats.t.ppf(0.8, df)
-    return Difference(got, p, float(needed * spread / np.sqrt(x.size)), identical)
+    return Difference(got, p, float(needed * spread / np.sqrt(x.size)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

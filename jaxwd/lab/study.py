@@ -37,23 +37,25 @@ class Study:
         question: what was asked, one line.
         arms: in the order given.
         data: the data set, in words.
-        train_examples: how many training examples every run saw.
+        train_examples: how many training examples each arm saw, by its name.
         score: name of the score, `accuracy` or `negative_mse`.
         finals: arm name → final metrics of every seed that finished, by seed.
         curves: arm name → epochs' metrics of every seed that finished, by seed.
         diverged: arm name → message of every seed that diverged, by seed.
         provenance: versions, commit, hardware, command.
+        reused: how many runs were taken from earlier starts of the same command.
     """
 
     question: str
     arms: list[Arm]
     data: str
-    train_examples: int
+    train_examples: dict[str, int]
     score: str
     finals: dict[str, dict[int, Row]] = field(default_factory=dict)
     curves: dict[str, dict[int, list[Row]]] = field(default_factory=dict)
     diverged: dict[str, dict[int, str]] = field(default_factory=dict)
     provenance: Row = field(default_factory=dict)
+    reused: int = 0
 
     def values(self, arm: str, metric: str) -> dict[int, float]:
         """Return a final metric of an arm, by seed."""
@@ -76,7 +78,23 @@ class Study:
 
     def shrink(self, arm: Arm) -> Shrink | None:
         """Return the arm's realised shrink over the run."""
-        return arm.recipe.shrink(self.train_examples)
+        return arm.recipe.shrink(self.train_examples[arm.name])
+
+    def identical(self, arm: Arm) -> bool:
+        """Say whether every run of the arm ended exactly as its reference's did."""
+        mine, other = self.finals[arm.name], self.finals[self.reference(arm)]
+        shared = mine.keys() & other.keys()
+        return bool(shared) and all(
+            _timeless(mine[seed]) == _timeless(other[seed]) for seed in shared
+        )
+
+
+def _timeless(final: Row) -> Row:
+    """Return what a run reached, without how long it took and how decay was counted."""
+    left_out = ("seconds", "compile_seconds", "images_per_second")
+    return {
+        k: v for k, v in final.items() if k not in (*left_out, "penalty", "decay_share")
+    }
 
 
 class Watcher(Protocol):
@@ -130,7 +148,9 @@ def run_study(
     for arm in arms:
         if arm.against and arm.against not in names:
             raise unknown("reference arm", arm.against, names)
-    examples = min(arm.recipe.train_examples or data.train.examples for arm in arms)
+    examples = {
+        arm.name: arm.recipe.train_examples or data.train.examples for arm in arms
+    }
     study = Study(question, list(arms), str(data), examples, task(data.task).score_name)
     study.finals = {name: {} for name in names}
     study.curves = {name: {} for name in names}
@@ -165,6 +185,7 @@ def _one(
     found = None if records is None else records.finished(key)
     if found is not None and records is not None:
         outcome, curve = found["outcome"], records.epochs(key)
+        study.reused += 1
     else:
 
         def on_epoch(row: Row) -> None:

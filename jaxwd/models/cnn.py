@@ -72,7 +72,8 @@ def init(
     """
     if len(image_shape) != 3:
         raise InputError(
-            f"cnn: image_shape={image_shape}; give (height, width, channels)"
+            f"cnn: inputs of shape {image_shape}; give images (height, width, channels), "
+            "or use the model mlp"
         )
     height, width, cin = image_shape
     blocks = len(config.channels)

@@ -1,6 +1,7 @@
 """Train any Flax module: Linen and NNX behind the same two pure functions."""
 
 import functools
+import hashlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -77,7 +78,10 @@ def from_linen(module: Any, *, name: str | None = None) -> Model:
         )
         return outputs, {**state, **changed}
 
-    return Model(name or type(module).__name__, init, apply, takes_dropout)
+    kind = type(module)
+    return Model(
+        name or kind.__name__, init, apply, takes_dropout, _identity(kind, repr(module))
+    )
 
 
 def from_nnx(build: Callable[[Any], Any], *, name: str | None = None) -> Model:
@@ -146,8 +150,20 @@ def from_nnx(build: Callable[[Any], Any], *, name: str | None = None) -> Model:
         outputs = module(inputs, **given)
         return outputs, nnx.split(module, nnx.Param, nnx.RngState, ...)[3]
 
-    label = name or getattr(build, "__name__", "nnx").replace("<lambda>", "nnx")
-    return Model(label, init, apply, takes_dropout=False)
+    graph, _, kind = skeleton()
+    return Model(
+        name or kind.__name__, init, apply, False, _identity(kind, repr(graph))
+    )
+
+
+def _identity(kind: type, structure: str) -> str:
+    """Return a short name for a module's structure and the code of its class."""
+    try:
+        source = inspect.getsource(kind)
+    except (OSError, TypeError):  # typed at a prompt
+        source = ""
+    text = f"{kind.__module__}.{kind.__qualname__}\n{structure}\n{source}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _mode(arguments: Any, train: bool) -> dict[str, bool]:

@@ -24,12 +24,15 @@ class Model:
         apply: `(params, state, inputs, train=, dropout_rate=, key=) → (outputs, state)`.
         takes_dropout: whether `dropout_rate` has an effect; a Flax module that
             fixes its own rates inside says no.
+        identity: what tells it from other models of the same name, for records of
+            finished runs; the adapters fill it in.
     """
 
     name: str
     init: Callable[[jax.Array, jax.Array, Any], tuple[Tree, Tree]]
     apply: Callable[..., tuple[jax.Array, Tree]]
     takes_dropout: bool = True
+    identity: str = ""
 
 
 _MODULES: dict[str, Any] = {"cnn": cnn, "mlp": mlp}

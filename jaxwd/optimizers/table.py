@@ -12,7 +12,7 @@ from typing import Any
 import optax
 
 from jaxwd.decay import DecayScheme
-from jaxwd.decay.compose import chain_around
+from jaxwd.decay.compose import Gains, chain_around
 from jaxwd.errors import InputError, concrete, require, unknown
 from jaxwd.masks import Where
 from jaxwd.optimizers import torch_forms
@@ -26,30 +26,32 @@ class Core:
     Attributes:
         build: function(**hyperparameters) → core.
         defaults: every hyperparameter the row accepts, with its default.
-        gain: hyperparameters → what the core makes of a constant gradient in the
-            long run, so that coupled decay shrinks by η·gain·λ a step; None where the
-            core rescales gradients and the shrink depends on the data.
+        gains: hyperparameters → what the core makes of a gradient that stays the
+            same, so that coupled decay shrinks by η·gain·λ a step; None where the core
+            rescales gradients and the shrink depends on the data.
     """
 
     build: Callable[..., optax.GradientTransformation]
     defaults: dict[str, Any] = field(default_factory=dict)
-    gain: Callable[[dict[str, Any]], float | None] = lambda hyper: None
+    gains: Callable[[dict[str, Any]], Gains | None] = lambda hyper: None
 
 
 def _momentum(nesterov: bool) -> Core:
-    def gain(hyper: dict[str, Any]) -> float | None:
-        momentum = concrete(hyper["momentum"])
-        return None if momentum is None or momentum >= 1 else 1.0 / (1.0 - momentum)
+    def gains(hyper: dict[str, Any]) -> Gains | None:
+        mu = concrete(hyper["momentum"])
+        if mu is None or mu >= 1:
+            return None
+        return Gains(1.0 + mu if nesterov else 1.0, 1.0 / (1.0 - mu))
 
     return Core(
         lambda momentum: optax.trace(decay=momentum, nesterov=nesterov),
         {"momentum": 0.9},
-        gain,
+        gains,
     )
 
 
 def _sgd() -> Core:
-    return Core(optax.identity, {}, lambda hyper: 1.0)
+    return Core(optax.identity, {}, lambda hyper: Gains(1.0, 1.0))
 
 
 _ADAM = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
@@ -126,13 +128,14 @@ def core(name: str, **hyper: Any) -> optax.GradientTransformation:
 
 
 def gain(name: str, **hyper: Any) -> float | None:
-    """Return what the core makes of a constant gradient; None for adaptive cores.
+    """Return what the core makes of a lasting gradient; None for adaptive cores.
 
     >>> gain("sgd"), round(gain("momentum"), 6), gain("adam")
     (1.0, 10.0, None)
     """
     row, filled = lookup(name, hyper)
-    return row.gain(filled)
+    gains = row.gains(filled)
+    return None if gains is None else gains.lasting
 
 
 def optimizer(
@@ -174,5 +177,5 @@ def optimizer(
         clip=clip,
         peak=peak,
         frozen=frozen,
-        passes_on=row.gain(filled) is not None,
+        gains=row.gains(filled),
     )

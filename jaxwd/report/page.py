@@ -28,21 +28,26 @@ def write_report(study: Study, folder: pathlib.Path, mask: str = "") -> pathlib.
     parts = [
         f"# {escaped(study.question or 'Study')}",
         escaped(verdict(study)),
-        f"Data: {escaped(study.data)}; {study.train_examples:,} training examples used.",
+        f"Data: {escaped(study.data)}; {_used(study)} training examples used.",
         *(table(study).markdown() for table in (result_table, fit_table, decay_table)),
         *(f"![{p.stem}]({p.name})" for p in pictures),
         *([f"## Which leaves decay\n\n```text\n{mask}\n```"] if mask else []),
         "## Recipes",
         "\n".join(f"- {escaped(arm.name)}: `{arm.recipe}`" for arm in study.arms),
         "## Made by",
-        _provenance(about),
+        _provenance(about, study.reused),
     ]
     page = folder / "report.md"
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return page
 
 
-def _provenance(about: dict[str, Any]) -> str:
+def _used(study: Study) -> str:
+    """Return how many training examples the arms saw."""
+    return " or ".join(f"{n:,}" for n in sorted(set(study.train_examples.values())))
+
+
+def _provenance(about: dict[str, Any], reused: int) -> str:
     versions = ", ".join(f"{k} {v}" for k, v in about.get("versions", {}).items())
     rows = [
         ("command", f"`{about.get('command')}`"),
@@ -53,6 +58,8 @@ def _provenance(about: dict[str, Any]) -> str:
         ("commit", about.get("commit") or "not in a git checkout"),
         ("time", about.get("time")),
     ]
+    if reused:
+        rows.append(("reused", f"{reused} runs of earlier starts, see metrics.jsonl"))
     if about.get("xla_flags"):
         rows.append(("XLA_FLAGS", json.dumps(about["xla_flags"])))
     return "\n".join(f"- {name}: {value}" for name, value in rows)

@@ -34,11 +34,13 @@ class Table:
             title_style="bold",
             box=rich.box.SIMPLE_HEAD,
             pad_edge=False,
-            padding=(0, 1, 0, 0),  # 80 columns are enough
+            padding=(0, 1, 0, 0),
             show_edge=False,
         )
         for i, column in enumerate(self.columns):
-            drawn.add_column(column, justify="right" if i else "left", no_wrap=not i)
+            # A narrow terminal breaks cells, but cuts nothing off.
+            side = "right" if i else "left"
+            drawn.add_column(column, justify=side, no_wrap=not i, overflow="fold")
         for row in self.rows:
             drawn.add_row(*(rich.markup.escape(cell) for cell in row))
         return drawn

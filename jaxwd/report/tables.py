@@ -7,6 +7,7 @@ from jaxwd.lab.statistics import Difference, holm, interval, paired
 from jaxwd.lab.study import Arm, Study
 from jaxwd.report.table import Table
 from jaxwd.schedules import peak_of
+from jaxwd.training.recipe import in_words
 
 _DIGITS = {"accuracy": 2, "loss": 3}
 
@@ -102,7 +103,7 @@ def decay_table(study: Study) -> Table:
                 arm.name,
                 decay.name,
                 "0" if decay.kind == "none" else f"{peak_of(decay.strength):g}",
-                f"{arm.recipe.dropout:g}",
+                in_words(arm.recipe.dropout),
                 *_shrink(study, arm),
                 f"{interval(column['param_norm']).mean:.1f}" if column else "",
                 f"{interval(column['penalty']).mean:.4f}" if column else "",
@@ -161,7 +162,7 @@ def _why_empty(study: Study, arm: Arm) -> str:
 def _shrink(study: Study, arm: Arm) -> tuple[str, str, str]:
     got = study.shrink(arm)
     if got is None:
-        return "by the core", "?", "?"
+        return "by core", "?", "?"
     if got.per_step == 0:
         return "0", "–", "–"
     return f"{got.per_step:.3g}", f"{got.tau:,.0f}", f"{got.tau_over_run:.3g}"
@@ -187,13 +188,14 @@ def _paired_cells(study: Study, metric: str, kind: str) -> dict[str, tuple[str, 
     adjusted = holm([d.p for d in differences.values()])
     cells = {arm.name: ("reference", "") for arm in study.arms}
     for (name, difference), p in zip(differences.items(), adjusted, strict=True):
-        cells[name] = (_difference(difference, kind), _p(p, difference))
+        cells[name] = (_difference(difference, kind), _p(p))
+    for arm in study.compared():
+        if study.identical(arm):
+            cells[arm.name] = ("0, identical runs", "")
     return cells
 
 
 def _difference(difference: Difference, kind: str) -> str:
-    if difference.identical:
-        return "0, identical runs"
     got, digits = difference.interval, _DIGITS.get(kind, 4)
     mean = f"{scaled(got.mean, kind):+.{digits}f}"
     if math.isnan(got.half):
@@ -202,9 +204,7 @@ def _difference(difference: Difference, kind: str) -> str:
     return f"{mean} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-def _p(adjusted: float, difference: Difference) -> str:
-    if difference.identical:
-        return ""
+def _p(adjusted: float) -> str:
     if math.isnan(adjusted):
         return "?"
     return f"{adjusted:.3f}" if adjusted >= 0.001 else "<0.001"

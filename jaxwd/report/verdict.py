@@ -1,5 +1,7 @@
 """The sentence a person may quote; it follows from the numbers and from nothing else."""
 
+import math
+
 from jaxwd.lab.statistics import Difference, holm, interval
 from jaxwd.lab.study import Arm, Study
 from jaxwd.report.tables import compare_all, scaled
@@ -28,7 +30,7 @@ def verdict(study: Study) -> str:
     said += [
         f"{arm.name} gave exactly the runs of {study.reference(arm)}."
         for arm in study.compared()
-        if arm.name in differences and differences[arm.name].identical
+        if study.identical(arm)
     ]
     where = f"On test {study.score} with {seeds} paired seeds"
     if shown:
@@ -40,7 +42,8 @@ def verdict(study: Study) -> str:
     lower, _ = _sorted_out(study, compare_all(study, "test_loss"), "loss")
     if lower and study.score == "accuracy":
         said.append(f"On test data loss, {'; '.join(lower)}.")
-    return " ".join([*said, _level_reached(study, metric), *_weak_decay(study)])
+    said += [_level_reached(study, metric), *_weak_decay(study)]
+    return " ".join(filter(None, said))
 
 
 def _sorted_out(
@@ -54,7 +57,7 @@ def _sorted_out(
     )
     for arm in study.compared():
         d = differences.get(arm.name)
-        if d is None or d.identical:
+        if d is None or study.identical(arm):
             continue
         if adjusted[arm.name] < _LEVEL:
             shown.append(_shown(study, arm, d, adjusted[arm.name], kind))
@@ -79,16 +82,24 @@ def _shown(study: Study, arm: Arm, d: Difference, p: float, kind: str) -> str:
 def _unshown(study: Study, arms: list[Arm], differences: dict[str, Difference]) -> str:
     names = _join([arm.name for arm in arms])
     references = _join(sorted({study.reference(arm) for arm in arms}))
-    miss = max(scaled(differences[arm.name].detectable, study.score) for arm in arms)
-    return (
+    sizes = [scaled(differences[arm.name].detectable, study.score) for arm in arms]
+    miss = max((size for size in sizes if not math.isnan(size)), default=None)
+    text = (
         f"no difference to {references} is shown for {names}; that is not evidence of "
-        f"none: a true difference of about {miss:.2f}{_unit(study.score)} would have been "
-        "found four times out of five."
+        "none"
+    )
+    if miss is None:
+        return f"{text}: the pairs differ too little among themselves to judge."
+    return (
+        f"{text}: a true difference of about {miss:.2f}{_unit(study.score)} would have "
+        "been found four times out of five."
     )
 
 
 def _level_reached(study: Study, metric: str) -> str:
     first = study.arms[0].name
+    if not study.finals[first]:
+        return ""
     mean = interval(list(study.values(first, metric).values())).mean
     unit = " %" if study.score == "accuracy" else ""
     return f"{first} reached {scaled(mean, study.score):.2f}{unit}."

@@ -15,7 +15,9 @@ def _constant(steps: int) -> Callable:
 
 
 def _step(steps: int, *, factor: float = 0.1, every: int | None = None) -> Callable:
-    every = every or max(1, steps // 3)
+    require("factor", factor, 0.0, 1.0)
+    every = max(1, steps // 3) if every is None else every
+    require("every", every, 1)
     return lambda t: factor ** jnp.floor(t / every)
 
 
@@ -30,21 +32,25 @@ def _inverse_time(steps: int, *, rate: float = 9.0) -> Callable:
 
 
 def _polynomial(steps: int, *, power: float = 2.0, end: float = 0.0) -> Callable:
+    require("power", power, 0.0)
+    require("end", end, 0.0, 1.0)
     return optax.polynomial_schedule(1.0, end, power, steps)
 
 
 def _linear(steps: int, *, end: float = 0.0) -> Callable:
-    return optax.polynomial_schedule(1.0, end, 1.0, steps)
+    return _polynomial(steps, power=1.0, end=end)
 
 
 def _cosine(steps: int, *, end: float = 0.0) -> Callable:
+    require("end", end, 0.0, 1.0)
     return optax.cosine_decay_schedule(1.0, steps, alpha=end)
 
 
 def _warm_restarts(
     steps: int, *, cycles: int = 3, stretch: float = 2.0, end: float = 0.0
 ) -> Callable:
-    require("cycles", cycles, 1)
+    require("cycles", cycles, 1, whole=True)
+    require("end", end, 0.0, 1.0)
     require("stretch", stretch, 0.0, open_low=True)
     # Ends of the cycles: each is `stretch` times as long as the one before.
     lengths = stretch ** np.arange(cycles)
@@ -62,7 +68,9 @@ def _warm_restarts(
 def _one_cycle(
     steps: int, *, rise: float = 0.3, start: float = 1 / 25, end: float = 1e-4
 ) -> Callable:
-    require("rise", rise, 0.0, 1.0, open_low=True)
+    require("rise", rise, 0.0, 0.99, open_low=True)
+    require("start", start, 0.0, 1.0, open_low=True)
+    require("end", end, 0.0, 1.0, open_low=True)
     # Optax divides by the interval lengths, so each must hold one step at least.
     return optax.cosine_onecycle_schedule(
         max(steps, 2),
@@ -75,6 +83,7 @@ def _one_cycle(
 
 def _wsd(steps: int, *, cooldown: float = 0.2, end: float = 0.0) -> Callable:
     require("cooldown", cooldown, 0.0, 1.0, open_low=True)
+    require("end", end, 0.0, 1.0)
     flat = steps - max(1, round(cooldown * steps))
     return lambda t: 1.0 - (1.0 - end) * jnp.clip((t - flat) / (steps - flat), 0.0, 1.0)
 

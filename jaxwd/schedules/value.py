@@ -45,8 +45,8 @@ class Schedule:
         if self.shape not in SHAPES:
             raise unknown("schedule", self.shape, SHAPES)
         require("peak", self.peak, 0.0)
-        require("steps", self.steps, 1)
-        require("warmup", self.warmup, 0, self.steps)
+        require("steps", self.steps, 1, whole=True)
+        require("warmup", self.warmup, 0, self.steps, whole=True)
         self._function()  # settings the shape does not know are found here
 
     def _function(self) -> Callable[[Any], Any]:

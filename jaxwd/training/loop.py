@@ -20,6 +20,7 @@ from jaxwd.training.program import (
     arrays_of,
     chain_of,
     compile_program,
+    require_outputs,
 )
 from jaxwd.training.recipe import Recipe
 from jaxwd.training.step import State
@@ -103,8 +104,8 @@ def run(
         state, losses, scores, info = program.epoch(state, numbers, root, index, arrays)
         losses, scores = np.asarray(losses), np.asarray(scores)
         in_epochs += time.perf_counter() - began
-        _require_finite(recipe, losses, epoch)
         steps = len(losses)
+        _require_finite(recipe, losses, epoch, steps)
         row: Row = {"epoch": epoch + 1, "step": (epoch + 1) * steps}
         row["running_loss"] = losses.mean().item()
         row[f"running_{score_name}"] = scores.mean().item()
@@ -114,6 +115,7 @@ def run(
             if name not in ("data_loss", "score")
         }
         row |= _evaluated(program, state, arrays, "validation", score_name)
+        _require_finite(recipe, np.array([row["validation_loss"]]), epoch, steps)
         row["seconds"] = time.perf_counter() - compiled
         history.append(row)
         if on_epoch is not None:
@@ -142,17 +144,18 @@ def check(recipe: Recipe, data: Dataset) -> None:
             f"dropout={recipe.dropout}: {recipe.model.name} fixes its own dropout "  # type: ignore[union-attr]
             "rates; set them in the module, or give its call a dropout_rate argument"
         )
+    require_outputs(recipe.structure(), data.input_shape, data.outputs)
 
 
-def _require_finite(recipe: Recipe, losses: np.ndarray, epoch: int) -> None:
+def _require_finite(recipe: Recipe, losses: np.ndarray, epoch: int, steps: int) -> None:
+    """Raise where a loss is not finite: one of the steps', or the one behind them."""
     bad = np.flatnonzero(~np.isfinite(losses))
     if bad.size:
-        first = epoch * len(losses) + int(bad[0])
-        last = (epoch + 1) * len(losses) - 1
+        first, last = epoch * steps, (epoch + 1) * steps - 1
+        at = first + int(bad[0]) if len(losses) == steps else last
         raise Diverged(
-            f"the loss became {losses[bad[0]]} at step {first} (epoch {epoch + 1}, steps "
-            f"{epoch * len(losses)} to {last}) of the recipe: {recipe}, seed "
-            f"{recipe.seed}"
+            f"the loss became {losses[bad[0]]} at step {at} (epoch {epoch + 1}, steps "
+            f"{first} to {last}) of the recipe: {recipe}, seed {recipe.seed}"
         )
 
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxwd.errors import InputError, unknown
+from jaxwd.errors import InputError, require, unknown
 
 AXIS = "data"
 LAYOUTS = ("single", "sharded", "pmap")
@@ -107,11 +107,15 @@ def layout(name: str, batch_size: int, devices: int | None = None) -> Layout:
     """Return the layout `name` for a batch size.
 
     Raises:
-        InputError: unknown name, or a batch that the devices cannot share evenly.
+        InputError: unknown name, more devices than there are, or a batch that they
+            cannot share evenly.
     """
     if name not in LAYOUTS:
         raise unknown("layout", name, LAYOUTS)
-    count = 1 if name == "single" else devices or jax.device_count()
+    here = jax.device_count()
+    if devices is not None:
+        require("devices", devices, 1, here, whole=True)
+    count = 1 if name == "single" else here if devices is None else devices
     if batch_size % count:
         low = batch_size // count * count
         nearest = " or ".join(str(n) for n in (low, low + count) if n)

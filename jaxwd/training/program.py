@@ -16,9 +16,11 @@ import numpy as np
 
 from jaxwd import clip as clips
 from jaxwd.data import Dataset, Split
+from jaxwd.errors import InputError
 from jaxwd.losses import task
 from jaxwd.models import Model, by_name
 from jaxwd.optimizers import optimizer
+from jaxwd.schedules import value_at
 from jaxwd.training.parallel import Layout
 from jaxwd.training.recipe import Numbers, Recipe
 from jaxwd.training.step import Batch, Hyper, Info, State, make_step
@@ -63,7 +65,8 @@ class Program:
         init: `(key, numbers, arrays) → State`.
         epoch: `(State, numbers, key, epoch, arrays) → (State, losses, scores, Info)`;
             losses and scores are those of every step, the Info is of the last one.
-        evaluate: `(State, Split, mean, scale) → (loss, score)` by split name.
+        evaluate: split name → `(params, model_state, split, mean, scale)` → mean loss
+            and mean score over the split.
     """
 
     init: Callable[..., State]
@@ -84,11 +87,38 @@ def chain_of(recipe: Recipe, steps: int) -> Any:
         recipe.optimizer,
         recipe.rate(steps),
         decay=recipe.decay,
-        clip=None
-        if recipe.clip is None
-        else clips.by_name(recipe.clip, recipe.clip_at),
+        clip=clip_of(recipe),
         **dict(recipe.optimizer_options),
     )
+
+
+def clip_of(recipe: Recipe) -> Any:
+    """Return the recipe's clip of the raw gradient, or None."""
+    return None if recipe.clip is None else clips.by_name(recipe.clip, recipe.clip_at)
+
+
+@functools.lru_cache(maxsize=64)
+def require_outputs(
+    structure: Recipe, input_shape: tuple[int, ...], outputs: int
+) -> None:
+    """Raise unless the model turns a batch into (batch, outputs), as the data asks.
+
+    A regression of shape (batch,) would broadcast against targets (batch, 1) and
+    train to nonsense in silence.
+    """
+    model = model_of(structure, outputs)
+
+    def try_it(key: jax.Array) -> jax.Array:
+        example = jnp.zeros(input_shape, jnp.float32)
+        params, state = model.init(key, example, value_at(structure.dropout, 0))
+        return model.apply(params, state, example[None], train=False)[0]
+
+    got = jax.eval_shape(try_it, jax.random.key(0)).shape
+    if got != (1, outputs):
+        raise InputError(
+            f"model {model.name}: a batch of 1 gives outputs of shape {got}; the data "
+            f"asks for (1, {outputs})"
+        )
 
 
 @functools.lru_cache(maxsize=32)
@@ -115,7 +145,7 @@ def compile_program(
         recipe = structure.with_numbers(numbers)
         example = arrays.normalize(arrays.train.inputs[:1])[0]
         params, model_state = model.init(
-            jax.random.fold_in(root, 0), example, recipe.dropout
+            jax.random.fold_in(root, 0), example, value_at(recipe.dropout, 0)
         )
         opt_state = chain_of(recipe, total).init(params)
         return State(jnp.int32(0), params, model_state, opt_state)
@@ -124,7 +154,7 @@ def compile_program(
         state: State, numbers: Numbers, root: jax.Array, index: Any, arrays: Arrays
     ) -> tuple[State, jax.Array, jax.Array, Info]:
         recipe = structure.with_numbers(numbers)
-        hyper = Hyper(recipe.rate(total), recipe.decay, recipe.dropout)
+        hyper = Hyper(recipe.rate(total), recipe.decay, recipe.dropout, clip_of(recipe))
         step = make_step(model, score, chain_of(recipe, total), hyper, axis=spread.axis)
         order_key = jax.random.fold_in(jax.random.fold_in(root, 1), index)
         dropout_key = jax.random.fold_in(root, 2)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from jaxwd import clip as clips
 from jaxwd.decay import DecayScheme, Shrink, none, shrink
 from jaxwd.errors import InputError, require, unknown
+from jaxwd.masks import kernels
 from jaxwd.models import Model
 from jaxwd.optimizers.table import gain, lookup
 from jaxwd.schedules import SHAPES, ScalarOrSchedule, Schedule, schedule
@@ -68,20 +69,47 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("model_options", "optimizer_options", "schedule_options"):
+            object.__setattr__(self, name, _frozen(name, getattr(self, name)))
+        if isinstance(self.learning_rate, Schedule) or callable(self.learning_rate):
+            raise InputError(
+                "learning_rate takes the peak; give the shape by schedule=, as in "
+                "learning_rate=0.1, schedule='cosine'"
+            )
+        for name, value in (
+            ("dropout", self.dropout),
+            ("strength", self.decay_strength),
+        ):
+            if callable(value) and not isinstance(value, Schedule):
+                raise InputError(
+                    f"{name}={value!r}: a recipe is a value on paper; give a number or "
+                    "a schedule of jaxwd such as jaxwd.linear(0.5, steps=1000)"
+                )
         require("learning_rate", self.learning_rate, 0.0)
         require("dropout", _peak(self.dropout), 0.0, 1.0)
-        require("batch_size", self.batch_size, 1)
-        require("epochs", self.epochs, 1)
-        require("warmup", self.warmup, 0)
+        require("batch_size", self.batch_size, 1, whole=True)
+        require("epochs", self.epochs, 1, whole=True)
+        require("warmup", self.warmup, 0, whole=True)
+        require("seed", self.seed, 0, 2**32 - 1, whole=True)
         if self.train_examples is not None:
-            require("train_examples", self.train_examples, 1)
+            require("train_examples", self.train_examples, 1, whole=True)
         if self.schedule not in SHAPES:
             raise unknown("schedule", self.schedule, SHAPES)
         if self.clip is not None:
             clips.by_name(self.clip, self.clip_at)
         lookup(self.optimizer, dict(self.optimizer_options))
-        if isinstance(self.model, str) and self.model not in ("cnn", "mlp"):
+        if not isinstance(self.model, Model) and self.model not in ("cnn", "mlp"):
             raise unknown("model", self.model, ["cnn", "mlp"])
+
+    @property
+    def decay_strength(self) -> ScalarOrSchedule:
+        """Return the scheme's λ; raise where `decay` is no scheme."""
+        if not isinstance(self.decay, DecayScheme):
+            raise InputError(
+                f"decay={self.decay!r} is no scheme; say which one, such as "
+                f"decay=jaxwd.decoupled({self.decay!r})"
+            )
+        return self.decay.strength
 
     def steps_per_epoch(self, examples: int) -> int:
         """Return the whole batches in `examples` training examples.
@@ -156,7 +184,7 @@ class Recipe:
             [r.pattern, r.multiplier, r.min_ndim] for r in self.decay.where.table
         ]
         if isinstance(self.model, Model):
-            values["model"] = self.model.name
+            values["model"] = [self.model.name, self.model.identity]
         return {key: _plain(value) for key, value in values.items()}
 
     def digest(self) -> str:
@@ -166,18 +194,27 @@ class Recipe:
 
     def __str__(self) -> str:
         model = self.model if isinstance(self.model, str) else self.model.name
+        said = {"seed", "dataset", "model", "optimizer", "learning_rate", "schedule"} | {
+            "decay", "dropout", "batch_size", "epochs"
+        }  # fmt: skip
         parts = [
             self.dataset,
             model,
             self.optimizer,
             f"lr {self.learning_rate:g} {self.schedule}",
             str(self.decay),
-            f"dropout {self.dropout:g}"
-            if isinstance(self.dropout, int | float)
-            else f"dropout {self.dropout}",
+            f"dropout {in_words(self.dropout)}",
             f"batch {self.batch_size}",
             f"{self.epochs} epochs",
         ]
+        if self.decay.kind != "none" and self.decay.where != kernels:
+            parts.append(f"where {self.decay.where}")
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.name not in said and value != f.default:
+                if f.name.endswith("_options"):
+                    value = " ".join(f"{key}={option}" for key, option in value)
+                parts.append(f"{f.name} {value}")
         return ", ".join(parts)
 
 
@@ -191,7 +228,32 @@ def _with_peak(value: ScalarOrSchedule, peak: Any) -> ScalarOrSchedule:
     return peak
 
 
+def in_words(value: ScalarOrSchedule) -> str:
+    """Return a number or schedule in a few letters, for tables."""
+    if isinstance(value, Schedule):
+        return f"{value.peak:g} {value.shape}"
+    return f"{value:g}"
+
+
+def _frozen(name: str, options: Any) -> Options:
+    """Return options given as pairs or as a dict as hashable pairs."""
+    try:
+        pairs = options.items() if isinstance(options, dict) else options
+        return tuple((key, _as_tuple(value)) for key, value in pairs)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name}={options!r} is not allowed; give pairs or a dict, as in "
+            f"{name}={{'hidden': (64,)}}"
+        ) from None
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
+
+
 def _plain(value: Any) -> Any:
+    if hasattr(value, "item") and hasattr(value, "dtype"):  # a NumPy or JAX scalar
+        return value.item()
     if isinstance(value, Schedule):
         return {
             f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)

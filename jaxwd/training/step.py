@@ -57,11 +57,12 @@ class Info(NamedTuple):
 
 
 class Hyper(NamedTuple):
-    """What a step needs beside the model: each a number or a schedule of the step."""
+    """What a step reports on: numbers or schedules, the scheme and the clip."""
 
     learning_rate: ScalarOrSchedule
     decay: DecayScheme
     dropout: ScalarOrSchedule
+    clip: optax.GradientTransformation | None = None
 
 
 def make_step(
@@ -101,8 +102,8 @@ def make_step(
                 key=key,
             )
             data_loss = jnp.mean(task.loss(outputs, batch.targets))
-            penalty = penalties.of_scheme(hyper.decay, params, state.step)
-            added = penalty if hyper.decay.kind == "penalized" else 0.0
+            penalty = penalties.reported(hyper.decay, params, state.step)
+            added = penalties.of_scheme(hyper.decay, params, state.step)
             score = jnp.mean(task.score(outputs, batch.targets))
             return data_loss + added, (data_loss, penalty, score, model_state)
 
@@ -144,6 +145,9 @@ def decay_share(hyper: Hyper, state: State, grads: Tree, updates: Tree) -> jax.A
         state.params,
     )
     if decay.kind == "coupled":
+        if hyper.clip is not None:  # decay enters behind the clip
+            held = hyper.clip.init(state.params)
+            grads, _ = hyper.clip.update(grads, held, state.params)
         return _share(norm(decayed), norm(grads))
     eta, alpha = value_at(hyper.learning_rate, state.step), peak_of(hyper.learning_rate)
     d = MULTIPLIERS[decay.times].shrink(eta, alpha)
