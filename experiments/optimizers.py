@@ -32,9 +32,9 @@ class OptimizerFlags(Flags):
     """The shared flags, with what this experiment adds."""
 
     epochs: int = 5
-    seeds: int = 3
+    seeds: int = 5
     dropout: float = 0.0
-    tau_over_run: float = 0.5
+    tau_over_run: float = 1.0
     """τ/T of the decoupled arms: λ = 1/(τ/T · T · mean learning rate)."""
     rate_scale: float = 1.0
     """Multiplies every optimizer's learning rate."""
@@ -68,8 +68,8 @@ def arms(flags, data):
         strength = 1 / (flags.tau_over_run * steps * mean_rate)
         found += [
             Arm(name, none, against=name),
-            Arm(f"{name}, coupled", replace(none, decay=coupled(flags.strength)), name),
-            Arm(f"{name}, decoupled", replace(none, decay=decoupled(strength)), name),
+            Arm(f"{name}+coupled", replace(none, decay=coupled(flags.strength)), name),
+            Arm(f"{name}+decoupled", replace(none, decay=decoupled(strength)), name),
         ]
     return found
 

@@ -10,8 +10,7 @@ import platform
 
 from jaxwd.errors import InputError, unknown
 
-DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda,rocm", "tpu": "tpu"}
-"""`--device` → JAX platforms, tried in order; None lets JAX choose the best."""
+DEVICES = ("auto", "cpu", "gpu", "tpu")
 
 
 def setup(device: str = "auto", *, cache: bool = True) -> str:
@@ -32,27 +31,31 @@ def setup(device: str = "auto", *, cache: bool = True) -> str:
         raise unknown("device", device, DEVICES)
     import jax
 
-    platforms = DEVICES[device]
-    if platforms is not None and "JAX_PLATFORMS" not in os.environ:
-        jax.config.update("jax_platforms", platforms)
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")  # leaves an accelerator untouched
     if cache and os.environ.get("JAXWD_COMPILATION_CACHE", "1") != "0":
         folder = compilation_cache()
         jax.config.update("jax_compilation_cache_dir", str(folder))
         # The defaults skip what compiles within a second, on a CPU nearly everything.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    # JAX prefers an accelerator where it finds one, so no platform has to be forced.
     try:
         found = jax.devices()
-    except RuntimeError:
-        raise InputError(
-            f"device={device} is not available here; use --device cpu, or install the "
-            "back end: pip install 'jaxwd[cuda]' or 'jaxwd[tpu]'"
-        ) from None
+    except RuntimeError as error:  # JAX_PLATFORMS names one that is not there
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"device={device}: JAX cannot start: {first}") from None
     kind = found[0].platform
-    if platforms is not None and kind not in (device, *platforms.split(",")):
+    if device not in ("auto", kind):
+        forced = os.environ.get("JAX_PLATFORMS")
+        remedy = (
+            f"JAX_PLATFORMS={forced} is set, unset it"
+            if forced
+            else "install the back end: pip install 'jaxwd[cuda]' or 'jaxwd[tpu]'"
+        )
         raise InputError(
-            f"device={device} is not available here, JAX runs on {kind} (JAX_PLATFORMS="
-            f"{os.environ.get('JAX_PLATFORMS')}); unset it or use --device {kind}"
+            f"device={device} is not available here, JAX runs on {kind}; {remedy}, or "
+            f"use --device {kind}"
         )
     count = len(found)
     return f"{found[0].device_kind} ({count} device{'s' if count > 1 else ''})"

@@ -91,7 +91,7 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
             watcher=watcher,
         )
     for table in (result_table, fit_table, decay_table):
-        console.print(table(study).rich())
+        console.print(table(study).rich(console.width))
     page = write_report(study, records.folder, mask)
     console.print(verdict(study), highlight=False)
     console.print(f"report: {page}")
@@ -154,6 +154,7 @@ def _mask(arms, data) -> str:
     import jax.numpy as jnp
 
     from jaxwd.masks import mask_report
+    from jaxwd.schedules import value_at
     from jaxwd.training.program import model_of
 
     decayed = [arm.recipe for arm in arms if arm.recipe.decay.kind != "none"]
@@ -163,6 +164,8 @@ def _mask(arms, data) -> str:
     model = model_of(chosen, data.outputs)
     example = jax.ShapeDtypeStruct(data.input_shape, jnp.float32)
     params, _ = jax.eval_shape(
-        lambda key, x: model.init(key, x, chosen.dropout), jax.random.key(0), example
+        lambda key, x: model.init(key, x, value_at(chosen.dropout, 0)),
+        jax.random.key(0),
+        example,
     )
     return str(mask_report(chosen.decay.where, params))

@@ -3,18 +3,28 @@
 from dataclasses import dataclass
 
 import rich.box
+import rich.cells
 import rich.markup
 import rich.table
 
 
 @dataclass(frozen=True)
 class Table:
-    """A heading, column names, rows of text and what the columns mean."""
+    """A heading, column names, rows of text and what the columns mean.
+
+    Attributes:
+        title: the heading.
+        columns: one name for each cell of a row.
+        rows: cells as text.
+        note: what the columns mean, below the table on a page.
+        optional: columns a narrow terminal leaves out, the first of them first.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    optional: tuple[str, ...] = ()
 
     def markdown(self) -> str:
         """Return the table as GitHub Markdown, first column left, others right."""
@@ -26,8 +36,8 @@ class Table:
         table = "\n".join([line(self.columns), rule, *map(line, self.rows)])
         return "\n\n".join(x for x in (f"## {self.title}", table, self.note) if x)
 
-    def rich(self) -> rich.table.Table:
-        """Return the table for a terminal."""
+    def rich(self, width: int = 10_000) -> rich.table.Table:
+        """Return the table for a terminal of `width` columns."""
         drawn = rich.table.Table(
             title=self.title,
             title_justify="left",
@@ -37,13 +47,28 @@ class Table:
             padding=(0, 1, 0, 0),
             show_edge=False,
         )
-        for i, column in enumerate(self.columns):
-            # A narrow terminal breaks cells, but cuts nothing off.
+        kept = self._fitting(width)
+        for i in kept:
+            # What is still too wide is broken, and nothing is cut off.
             side = "right" if i else "left"
-            drawn.add_column(column, justify=side, no_wrap=not i, overflow="fold")
+            name = self.columns[i]
+            drawn.add_column(name, justify=side, no_wrap=not i, overflow="fold")
         for row in self.rows:
-            drawn.add_row(*(rich.markup.escape(cell) for cell in row))
+            drawn.add_row(*(rich.markup.escape(row[i]) for i in kept))
         return drawn
+
+    def _fitting(self, width: int) -> list[int]:
+        """Return the columns to draw: optional ones go until the rest fits."""
+        widths = [
+            max(rich.cells.cell_len(row[i]) for row in (self.columns, *self.rows))
+            for i in range(len(self.columns))
+        ]
+        kept = list(range(len(self.columns)))
+        for name in self.optional:
+            if sum(widths[i] + 2 for i in kept) - 2 <= width:
+                break
+            kept.remove(self.columns.index(name))
+        return kept
 
 
 def escaped(text: str) -> str:

@@ -66,7 +66,7 @@ def fit_table(study: Study) -> Table:
         rows.append(
             (
                 arm.name,
-                _mean(train, score),
+                f"{scaled(interval(train).mean, score):.{_DIGITS.get(score, 4)}f}",
                 f"{scaled(interval(overfit).mean, score):.{_DIGITS.get(score, 4)}f}",
                 f"{interval(column['test_loss']).mean:.3f}",
                 *gaps[arm.name],
@@ -87,9 +87,10 @@ def fit_table(study: Study) -> Table:
         "Fit",
         columns,
         tuple(rows),
-        "As above; the gap is the training score minus the test score. Losses are data "
-        "losses: they never contain the penalty. Seconds are the wall time of one "
-        "training with its evaluations, without compilation.",
+        "Means, and paired differences as above; the gap is the training score minus the "
+        "test score. Losses are data losses: they never contain the penalty. Seconds are "
+        "the wall time of one training with its evaluations, without compilation.",
+        optional=("sec.", "gap"),
     )
 
 
@@ -102,7 +103,7 @@ def decay_table(study: Study) -> Table:
             (
                 arm.name,
                 decay.name,
-                "0" if decay.kind == "none" else f"{peak_of(decay.strength):g}",
+                "0" if decay.kind == "none" else f"{peak_of(decay.strength):.4g}",
                 in_words(arm.recipe.dropout),
                 *_shrink(study, arm),
                 f"{interval(column['param_norm']).mean:.1f}" if column else "",
@@ -131,6 +132,7 @@ def decay_table(study: Study) -> Table:
         "before decay can act. ‖θ‖ and the penalty are means at the end; the penalty "
         "stands beside the loss, not in it. The share is "
         "‖decay‖/(‖decay‖ + ‖rest‖) where decay enters, at the last step.",
+        optional=("penalty", "dropout", "share", "‖θ‖"),
     )
 
 

@@ -67,13 +67,13 @@ def _sorted_out(
 
 
 def _shown(study: Study, arm: Arm, d: Difference, p: float, kind: str) -> str:
-    better = (d.interval.mean < 0) if kind == "loss" else (d.interval.mean > 0)
+    words = ("higher", "lower") if kind == "loss" else ("better", "worse")
     digits = 2 if kind == "accuracy" else 3
     size = scaled(abs(d.interval.mean), kind)
     low, high = (scaled(x, kind) for x in (d.interval.low, d.interval.high))
     chance = f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
     return (
-        f"{arm.name} is {'better' if better else 'worse'} than {study.reference(arm)} by "
+        f"{arm.name} is {words[d.interval.mean < 0]} than {study.reference(arm)} by "
         f"{size:.{digits}f}{_unit(kind)} (95 % interval {low:+.{digits}f} to "
         f"{high:+.{digits}f}, {chance})"
     )
@@ -81,18 +81,19 @@ def _shown(study: Study, arm: Arm, d: Difference, p: float, kind: str) -> str:
 
 def _unshown(study: Study, arms: list[Arm], differences: dict[str, Difference]) -> str:
     names = _join([arm.name for arm in arms])
-    references = _join(sorted({study.reference(arm) for arm in arms}))
+    references = {study.reference(arm) for arm in arms}
+    one = references.pop() if len(references) == 1 else "its reference"
     sizes = [scaled(differences[arm.name].detectable, study.score) for arm in arms]
-    miss = max((size for size in sizes if not math.isnan(size)), default=None)
-    text = (
-        f"no difference to {references} is shown for {names}; that is not evidence of "
-        "none"
-    )
-    if miss is None:
+    sizes = sorted(size for size in sizes if not math.isnan(size))
+    text = f"no difference to {one} is shown for {names}; that is not evidence of none"
+    if not sizes:
         return f"{text}: the pairs differ too little among themselves to judge."
+    low, high = f"{sizes[0]:.2f}", f"{sizes[-1]:.2f}"
+    size = f"about {high}" if low == high else f"{low} to {high}"
+    by = "" if low == high else ", by the arm,"
     return (
-        f"{text}: a true difference of about {miss:.2f}{_unit(study.score)} would have "
-        "been found four times out of five."
+        f"{text}: a true difference of {size}{_unit(study.score)}{by} would have been "
+        "found four times out of five."
     )
 
 
