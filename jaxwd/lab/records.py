@@ -149,11 +149,13 @@ def processor() -> str:
 @functools.cache
 def commit() -> str | None:
     """Return the commit jaxwd was run from, marked where files were changed since."""
-    here = pathlib.Path(__file__).parent
+    root = pathlib.Path(__file__).parents[2]
+    if not (root / ".git").exists():  # installed, perhaps inside somebody's checkout
+        return None
     try:
         got = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=here,
+            cwd=root,
             capture_output=True,
             text=True,
             timeout=5,
