@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from jaxwd.lab.statistics import interval
 from jaxwd.lab.study import Study
@@ -56,7 +56,7 @@ def curves(study: Study, path: pathlib.Path) -> pathlib.Path:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.25)
         if kind == "loss":
-            axis.set_yscale("log")
+            log_scale(axis)
     n = max((len(runs) for runs in study.curves.values()), default=0)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(study.arms))
@@ -65,6 +65,15 @@ def curves(study: Study, path: pathlib.Path) -> pathlib.Path:
     )
     figure.savefig(path, dpi=130)
     return path
+
+
+def log_scale(axis) -> None:
+    """A log axis with plain numbers: 0.4 and not 4 × 10⁻¹; minor ones under a decade."""
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    plain = StrMethodFormatter("{x:g}")
+    axis.yaxis.set_major_formatter(plain)
+    axis.yaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
 
 
 def differences(study: Study, path: pathlib.Path) -> pathlib.Path:
@@ -93,8 +102,10 @@ def differences(study: Study, path: pathlib.Path) -> pathlib.Path:
     axis.set_ylim(-0.6, len(others) - 0.4)
     axis.invert_yaxis()
     unit = "points" if study.score == "accuracy" else study.score
-    axis.set_xlabel(
-        f"test {study.score} minus the reference, {unit}: each seed, mean, 95 % interval"
+    # Of the whole figure, not of the axes: long names of arms leave those narrow.
+    figure.supxlabel(
+        f"test {study.score} minus the reference, {unit}: each seed, mean, 95 % interval",
+        fontsize=10,
     )
     axis.grid(axis="x", alpha=0.25)
     figure.savefig(path, dpi=130)
