@@ -36,9 +36,8 @@ def verdict(study: Study) -> str:
     if shown:
         said.append(f"{where}, {'; '.join(shown)}.")
     if unshown:
-        said.append(
-            ("" if shown else f"{where} ") + _unshown(study, unshown, differences)
-        )
+        rest = _unshown(study, unshown, differences)
+        said.append(rest[0].upper() + rest[1:] if shown else f"{where} {rest}")
     lower, _ = _sorted_out(study, compare_all(study, "test_loss"), "loss")
     if lower and study.score == "accuracy":
         said.append(f"On test data loss, {'; '.join(lower)}.")
