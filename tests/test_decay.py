@@ -221,7 +221,7 @@ def test_compose_returns_an_ordinary_optax_transformation():
         (lambda: wd.penalized(0.1, penalty="halfl2"), r"did you mean 'half_l2'"),
         (
             lambda: wd.penalized(0.1, penalty="l2_per_example"),
-            r"l2_per_example needs examples=m",
+            r"penalty='l2_per_example' needs examples=",
         ),
         (lambda: wd.optimizer("adamm", 0.1), r"did you mean 'adam'"),
         (lambda: wd.optimizer("adam", -0.1), r"learning_rate=-0.1 is not allowed"),

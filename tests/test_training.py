@@ -420,7 +420,7 @@ def test_recipe_says_all_that_differs_from_the_usual():
     )
     for part in (
         *("train_examples 100", "init=he hidden=(64,)", "momentum=0.8", "warmup 5"),
-        *("clip global_norm", "clip_at 0.5", "m=32", "where .*"),
+        *("clip global_norm", "clip_at 0.5", "examples=32", "where .*"),
     ):
         assert part in str(recipe), part
     assert hash(recipe) == hash(dataclasses.replace(recipe))

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxwd.decay.constructors import none
 from jaxwd.decay.probe import reject_alias
-from jaxwd.decay.rules import RULES, Rates
-from jaxwd.decay.scheme import DecayScheme, none
+from jaxwd.decay.pull import with_gradient
+from jaxwd.decay.rules import RULES, Known, Rates
+from jaxwd.decay.scheme import DecayScheme
 from jaxwd.errors import InputError, concrete, require
 from jaxwd.masks import Rules, Where, rules
-from jaxwd.penalties import PENALTIES
 from jaxwd.schedules import Scalar, ScalarOrSchedule, peak_of
 
 
@@ -24,8 +25,8 @@ class Gains(NamedTuple):
         lasting: its answer in the long run, over the gradient.
     """
 
-    first: float
-    lasting: float
+    first: float | None
+    lasting: float | None
 
 
 def compose(
@@ -107,17 +108,20 @@ def chain_around(
     if peak is not None:
         require("peak", peak, 0.0, open_low=True)
     rates = Rates(learning_rate, peak_of(learning_rate, peak))
+    placed = RULES[decay.kind].place(decay, rates)
     shrink = shrink_of_unit(decay, rates, gains)
     _require_positive_factor(decay, rates, shrink)
-    placed = RULES[decay.kind](decay, rates)
-    chain = optax.chain(
-        *(() if clip is None else (clip,)),
-        *placed.gradient,
-        core,
-        *placed.direction,
-        optax.scale_by_learning_rate(learning_rate),
-        *placed.step,
+    chain = with_gradient(
+        optax.chain(
+            *placed.gradient,
+            core,
+            *placed.direction,
+            optax.scale_by_learning_rate(learning_rate),
+            *placed.step,
+        )
     )
+    if clip is not None:
+        chain = optax.chain(clip, chain)
     if frozen is not None:
         chain = _freeze(chain, rules(frozen))
     return _checked_at_init(chain, decay, shrink)
@@ -146,15 +150,16 @@ def shrink_of_unit(
     strength, alpha = concrete(peak_of(decay.strength)), concrete(rates.peak)
     if decay.kind == "none" or strength is None:
         return None
-    if decay.kind == "decoupled":
-        # Two of the multipliers are at most 1, whatever the peak is.
-        d = {"schedule": 1.0, "constant": 1.0}.get(decay.times, alpha)
-        return None if d is None else Gains(d * strength, d * strength)
-    factor = PENALTIES[decay.penalty].gradient_factor(decay.examples)
-    if gains is None or alpha is None or factor is None:
-        return None
-    unit = alpha * factor * strength
-    return Gains(unit * gains.first, unit * gains.lasting)
+    shrink = RULES[decay.kind].shrink
+    # An unknown peak matters only where another one would give another shrink.
+    peaks = (1.0, 2.0) if alpha is None else (alpha,)
+    gains = Gains(None, None) if gains is None else gains
+    at = [
+        {shrink(decay, Known(peak, peak, strength, gain)) for peak in peaks}
+        for gain in gains
+    ]
+    found = [s.pop() if len(s) == 1 else None for s in at]
+    return None if None in found else Gains(*found)
 
 
 def _require_positive_factor(
@@ -163,7 +168,7 @@ def _require_positive_factor(
     strength = concrete(peak_of(decay.strength))
     if shrink is None or strength is None:
         return
-    largest = shrink.first * max(decay.where.levels(), default=0.0)
+    largest = (shrink.first or 0.0) * max(decay.where.levels(), default=0.0)
     if largest > 1.0:
         raise InputError(
             f"{decay} with peak learning rate {concrete(rates.peak)} multiplies weights "
@@ -181,7 +186,7 @@ def _checked_at_init(
     def init(params: Any) -> Any:
         if decay.kind != "none":
             multipliers = decay.where.multipliers(params)  # raises for an idle rule
-            if shrink is not None:
+            if shrink is not None and shrink.lasting is not None:
                 _warn_if_lost(decay, shrink.lasting, multipliers, params)
         return chain.init(params)
 

@@ -4,21 +4,20 @@ An Optax chain reads from gradient to update, and the place is the meaning:
 
     clip → [gradient] → core → [direction] → × −η_t → [step]
 
-A rule returns the `optax.add_decayed_weights` for each bracket. A new scheme is one
-constructor in `scheme.py` and one rule here.
+A rule returns what stands in each bracket, and the shrink at zero gradient where it is
+known. A new scheme is one constructor and one rule here.
 """
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import jax
 import optax
 
+from jaxwd.decay.after import proximal_step, selective_step
+from jaxwd.decay.pull import Chain, enter
 from jaxwd.decay.scheme import DecayScheme
 from jaxwd.errors import InputError, require
-from jaxwd.schedules import Scalar, ScalarOrSchedule, value_at
-
-Chain = tuple[optax.GradientTransformation, ...]
+from jaxwd.schedules import Scalar, ScalarOrSchedule
 
 
 class Placement(NamedTuple):
@@ -40,7 +39,8 @@ class Multiplier(NamedTuple):
     """How d_t comes about: the bracket, and the factor on λ inside that bracket.
 
     In the `direction` bracket λθ is multiplied by −η_t afterwards, in `step` by
-    nothing. `shrink` is d_t itself, as a function of (η_t, α).
+    nothing. `shrink` is d_t itself, as a function of (η_t, α); it is largest at the
+    peak, where η_t = α.
     """
 
     bracket: Literal["direction", "step"]
@@ -50,14 +50,21 @@ class Multiplier(NamedTuple):
 
 
 def _inverse_peak(rates: Rates) -> Scalar:
-    return 1.0 / rates.peak  # `_decoupled` made sure that it is known
+    return 1.0 / rates.peak  # `_multiplier` made sure that it is known
 
 
-def _schedule_share(rates: Rates) -> ScalarOrSchedule:
-    eta, alpha = rates
-    if callable(eta):
-        return lambda step: eta(step) / alpha
-    return eta / alpha
+def _over_rate(
+    function: Callable[[Any, Any], Any],
+) -> Callable[[Rates], ScalarOrSchedule]:
+    """Return rates → function(η_t, α), a schedule where η_t is one."""
+
+    def factor(rates: Rates) -> ScalarOrSchedule:
+        eta, alpha = rates
+        if callable(eta):
+            return lambda step: function(eta(step), alpha)
+        return function(eta, alpha)
+
+    return factor
 
 
 MULTIPLIERS: dict[str, Multiplier] = {
@@ -67,33 +74,54 @@ MULTIPLIERS: dict[str, Multiplier] = {
     ),
     "constant": Multiplier("step", lambda r: -1.0, lambda eta, alpha: 1.0, False),
     "corrected": Multiplier(
-        "direction", _schedule_share, lambda eta, alpha: eta * eta / alpha, True
+        "direction",
+        _over_rate(lambda eta, alpha: eta / alpha),
+        lambda eta, alpha: eta * eta / alpha,
+        True,
+    ),
+    "lr_squared": Multiplier(
+        "direction",
+        _over_rate(lambda eta, alpha: eta),
+        lambda eta, alpha: eta * eta,
+        False,
     ),
 }
 """`times=` → where λθ is added and by what it is multiplied there."""
 
 
-def product(a: ScalarOrSchedule, b: ScalarOrSchedule) -> ScalarOrSchedule:
-    """Return a·b, a schedule as soon as one of them is."""
-    if callable(a) or callable(b):
-        return lambda step: value_at(a, step) * value_at(b, step)
-    return a * b
+class Known(NamedTuple):
+    """What the shrink of a step depends on: η_t, α, λ_t, and the core's gain (or None)."""
+
+    eta: Any
+    alpha: Any
+    strength: Any
+    gain: float | None
 
 
-def add_decay(scheme: DecayScheme, factor: ScalarOrSchedule) -> Chain:
-    """Return `add_decayed_weights(factor·m·λ)` for each multiplier m of the rules."""
+class Rule(NamedTuple):
+    """One row of `RULES`.
 
-    def on_level(level: float) -> optax.GradientTransformation:
-        strength = product(product(factor, level), scheme.strength)
+    Attributes:
+        place: (scheme, rates) → what stands in the chain.
+        shrink: (scheme, known) → 1 − θ'/θ at zero gradient, a gate open; None where it
+            depends on the data.
+    """
 
-        def mask(tree: Any) -> Any:
-            # `init` checked the rules on the whole tree; Optax may hold a part of it.
-            multipliers = scheme.where.multipliers(tree, strict=False)
-            return jax.tree.map(lambda m: m == level, multipliers)
+    place: Callable[[DecayScheme, Rates], Placement]
+    shrink: Callable[[DecayScheme, Known], Any]
 
-        return optax.add_decayed_weights(strength, mask=mask)
 
-    return tuple(on_level(level) for level in scheme.where.levels())
+def _multiplier(scheme: DecayScheme, rates: Rates) -> Multiplier:
+    row = MULTIPLIERS[scheme.times]
+    if row.needs_peak and rates.peak is None:
+        raise InputError(
+            f"{scheme.kind}(times={scheme.times!r}) needs the schedule's peak: use a "
+            "schedule made by jaxwd, which carries it, or pass peak= to compose"
+        )
+    if row.needs_peak:
+        name = f"{scheme.kind}(times={scheme.times!r}): peak learning rate"
+        require(name, rates.peak, 0.0, open_low=True)
+    return row
 
 
 def _nothing(scheme: DecayScheme, rates: Rates) -> Placement:
@@ -101,26 +129,57 @@ def _nothing(scheme: DecayScheme, rates: Rates) -> Placement:
 
 
 def _coupled(scheme: DecayScheme, rates: Rates) -> Placement:
-    return Placement(gradient=add_decay(scheme, 1.0))
+    return Placement(gradient=enter(scheme, 1.0))
 
 
 def _decoupled(scheme: DecayScheme, rates: Rates) -> Placement:
-    row = MULTIPLIERS[scheme.times]
-    if row.needs_peak and rates.peak is None:
-        raise InputError(
-            f"decoupled(times={scheme.times!r}) needs the schedule's peak: use a "
-            "schedule made by jaxwd, which carries it, or pass peak= to compose"
-        )
-    if row.needs_peak:
-        name = f"decoupled(times={scheme.times!r}): peak learning rate"
-        require(name, rates.peak, 0.0, open_low=True)
-    return Placement(**{row.bracket: add_decay(scheme, row.factor(rates))})
+    row = _multiplier(scheme, rates)
+    sign = 1 if row.bracket == "direction" else -1
+    return Placement(**{row.bracket: enter(scheme, row.factor(rates), sign=sign)})
 
 
-RULES: dict[str, Callable[[DecayScheme, Rates], Placement]] = {
-    "none": _nothing,
-    "penalized": _nothing,  # it enters through the loss
-    "coupled": _coupled,
-    "decoupled": _decoupled,
+def _after(
+    step: Callable[[DecayScheme, ScalarOrSchedule], optax.GradientTransformation],
+) -> Callable[[DecayScheme, Rates], Placement]:
+    """Return the rule of a scheme that acts on the finished step, with amount d_tλ."""
+
+    def place(scheme: DecayScheme, rates: Rates) -> Placement:
+        amount = _over_rate(_multiplier(scheme, rates).shrink)(rates)
+        return Placement(step=(step(scheme, amount),))
+
+    return place
+
+
+def _coupled_shrink(scheme: DecayScheme, known: Known) -> Any:
+    factor = scheme.gradient_factor
+    if known.gain is None or factor is None or scheme.allocation is not None:
+        return None
+    return known.eta * known.gain * factor * known.strength
+
+
+def _decoupled_shrink(scheme: DecayScheme, known: Known) -> Any:
+    factor = scheme.gradient_factor
+    if factor is None or scheme.allocation is not None:
+        return None
+    d = MULTIPLIERS[scheme.times].shrink(known.eta, known.alpha)
+    return d * factor * known.strength
+
+
+def _proximal_shrink(scheme: DecayScheme, known: Known) -> Any:
+    pull = _decoupled_shrink(scheme, known)
+    return None if pull is None else pull / (1 + pull)
+
+
+def _no_shrink(scheme: DecayScheme, known: Known) -> Any:
+    return 0.0
+
+
+RULES: dict[str, Rule] = {
+    "none": Rule(_nothing, _no_shrink),
+    "penalized": Rule(_nothing, _coupled_shrink),  # it enters through the loss
+    "coupled": Rule(_coupled, _coupled_shrink),
+    "decoupled": Rule(_decoupled, _decoupled_shrink),
+    "proximal": Rule(_after(proximal_step), _proximal_shrink),
+    "selective": Rule(_after(selective_step), _no_shrink),
 }
 """Scheme kind → its rule."""

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from jaxwd.decay.rules import MULTIPLIERS
+from jaxwd.decay.rules import MULTIPLIERS, RULES, Known
 from jaxwd.decay.scheme import DecayScheme
 from jaxwd.errors import concrete
-from jaxwd.penalties import PENALTIES
 from jaxwd.schedules import ScalarOrSchedule, peak_of
 
 
@@ -57,19 +56,14 @@ def shrink(
     eta = _over(learning_rate, t)
     if strength is None or eta is None:
         return None
-    if scheme.kind == "none":
-        rate = np.zeros(steps)
-    elif scheme.kind == "decoupled":
-        alpha = concrete(peak_of(learning_rate, peak))
-        row = MULTIPLIERS[scheme.times]
-        if row.needs_peak and not alpha:
-            return None
-        rate = row.shrink(eta, alpha) * strength
-    else:
-        factor = PENALTIES[scheme.penalty].gradient_factor(scheme.examples)
-        if gain is None or factor is None:
-            return None
-        rate = eta * gain * factor * strength
+    alpha = concrete(peak_of(learning_rate, peak))
+    if not alpha and MULTIPLIERS[scheme.times].needs_peak:
+        return None
+    if scheme.gate is not None:  # open or shut as the data will have it
+        return None
+    rate = RULES[scheme.kind].shrink(scheme, Known(eta, alpha, strength, gain))
+    if rate is None:
+        return None
     rate = np.broadcast_to(rate, (steps,)).astype(np.float64)
     mean = float(rate.mean())
     tau = 1.0 / mean if mean > 0 else float("inf")

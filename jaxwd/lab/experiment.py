@@ -128,11 +128,8 @@ def scheme(flags: Flags):
         return decoupled(flags.strength, times=flags.times)
     if flags.decay == "penalized":
         per_example = flags.penalty == "l2_per_example"
-        return penalized(
-            flags.strength,
-            penalty=flags.penalty,
-            examples=flags.batch_size if per_example else None,
-        )
+        settings: dict = {"examples": flags.batch_size} if per_example else {}
+        return penalized(flags.strength, penalty=flags.penalty, **settings)
     return coupled(flags.strength)
 
 

@@ -129,7 +129,11 @@ def make_step(
 
 
 def decay_share(hyper: Hyper, state: State, grads: Tree, updates: Tree) -> jax.Array:
-    """Return ‖decay‖/(‖decay‖ + ‖rest‖) where the decay enters; 0 without decay."""
+    """Return ‖decay‖/(‖decay‖ + ‖rest‖) where the decay enters; 0 without decay.
+
+    NaN for schemes whose decay is no fixed multiple of the weights (gates, anchors,
+    allocations, proximal steps): it cannot be told from the rest of the step there.
+    """
     decay = hyper.decay
     if decay.kind == "none":
         return jnp.zeros(())
@@ -138,7 +142,9 @@ def decay_share(hyper: Hyper, state: State, grads: Tree, updates: Tree) -> jax.A
             state.params
         )
         return _share(norm(decayed), norm(jax.tree.map(jnp.subtract, grads, decayed)))
-    strength = value_at(decay.strength, state.step)
+    if decay.kind not in ("coupled", "decoupled") or not decay.is_plain:
+        return jnp.full((), jnp.nan)
+    strength = value_at(decay.strength, state.step) * decay.gradient_factor
     decayed = jax.tree.map(
         lambda m, p: m * strength * p,
         decay.where.multipliers(state.params),

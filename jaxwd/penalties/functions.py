@@ -1,24 +1,13 @@
-"""Penalties on weights as pure functions of parameters: L2 in its written forms, L1.
+"""Penalties of a tree of parameters, to be added to a loss and reported beside it."""
 
-"λ = 0.0005" names a different amount of decay in each written form:
-
-| form              | penalty        | gradient | equals torch `weight_decay` |
-|-------------------|----------------|----------|-----------------------------|
-| `l2`              | λ‖θ‖²          | 2λθ      | 2λ                          |
-| `half_l2`         | ½λ‖θ‖²         | λθ       | λ                           |
-| `l2_per_example`  | λ/(2m)‖θ‖²     | λθ/m     | λ/m                         |
-
-With m = 32, a mini-batch, the first pulls 2m = 64 times as hard as the last.
-"""
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxwd.errors import require
 from jaxwd.masks import Where, kernels, rules
+from jaxwd.penalties.table import PENALTIES, settings_of
 from jaxwd.schedules import value_at
 from jaxwd.trees import Tree
 
@@ -28,14 +17,37 @@ if TYPE_CHECKING:
 Scalar = Any
 
 
-def _total(
-    function: Callable[[Any], Any], params: Tree, strength: Scalar, where: Where
+def penalty(
+    name: str,
+    params: Tree,
+    strength: Scalar,
+    *,
+    where: Where = kernels,
+    anchor: Tree | None = None,
+    **settings: Any,
 ) -> jax.Array:
-    """Return λ·Σ multiplier·function(leaf) over the leaves the rules name."""
+    """Return λ·Σ m·R(θ − a) over the leaves the rules name, a scalar.
+
+    Args:
+        name: a row of `PENALTIES`.
+        params: any pytree.
+        strength: λ, in units of loss per unit of R.
+        where: which leaves, and the multiplier m of each.
+        anchor: the tree a that weights are pulled to; default 0. With pretrained
+            weights and `half_l2` this is L2-SP (Li et al., 2018).
+        **settings: of the row, such as `delta=` of `huber`.
+
+    >>> penalty("huber", {"kernel": jnp.array([0.5, 3.0])}, 1.0, delta=1.0).item()
+    2.625
+    """
     require("strength", strength, 0.0)
+    filled = dict(settings_of(name, settings))
     multipliers = rules(where).multipliers(params)
+    offset = params if anchor is None else jax.tree.map(jnp.subtract, params, anchor)
     terms = jax.tree.map(
-        lambda m, leaf: m * jnp.sum(function(leaf)) if m else 0.0, multipliers, params
+        lambda m, x: m * PENALTIES[name].value(x, **filled) if m else 0.0,
+        multipliers,
+        offset,
     )
     return strength * jnp.asarray(sum(jax.tree.leaves(terms)))
 
@@ -46,7 +58,7 @@ def l2(params: Tree, strength: Scalar, *, where: Where = kernels) -> jax.Array:
     >>> l2({"kernel": jnp.array([3.0, 4.0])}, 0.1).item()
     2.5
     """
-    return _total(jnp.square, params, strength, where)
+    return penalty("l2", params, strength, where=where)
 
 
 def half_l2(params: Tree, strength: Scalar, *, where: Where = kernels) -> jax.Array:
@@ -55,7 +67,7 @@ def half_l2(params: Tree, strength: Scalar, *, where: Where = kernels) -> jax.Ar
     >>> half_l2({"kernel": jnp.array([3.0, 4.0])}, 0.1).item()
     1.25
     """
-    return 0.5 * _total(jnp.square, params, strength, where)
+    return penalty("half_l2", params, strength, where=where)
 
 
 def l2_per_example(
@@ -69,19 +81,19 @@ def l2_per_example(
     >>> l2_per_example({"kernel": jnp.array([3.0, 4.0])}, 0.1, examples=5).item()
     0.25
     """
-    require("examples", examples, 1)
-    return _total(jnp.square, params, strength, where) / (2 * examples)
+    return penalty("l2_per_example", params, strength, where=where, examples=examples)
 
 
 def l1(params: Tree, strength: Scalar, *, where: Where = kernels) -> jax.Array:
     """Return λ‖θ‖₁, a scalar; its gradient is λ·sign θ, 0 at 0.
 
-    Gradient steps on it do not make exact zeros; a proximal step does.
+    Gradient steps on it do not make exact zeros; a proximal step does
+    (`jaxwd.proximal(λ, penalty="l1")`).
 
     >>> l1({"kernel": jnp.array([3.0, -4.0])}, 0.5).item()
     3.5
     """
-    return _total(jnp.abs, params, strength, where)
+    return penalty("l1", params, strength, where=where)
 
 
 def elastic_net(
@@ -95,22 +107,6 @@ def elastic_net(
     return l1(params, l1_strength, where=where) + half_l2(
         params, l2_strength, where=where
     )
-
-
-class Penalty(NamedTuple):
-    """One row of `PENALTIES`: the function, and c where its gradient is c·λ·θ."""
-
-    function: Callable[..., jax.Array]
-    gradient_factor: Callable[[int | None], float | None]
-
-
-PENALTIES: dict[str, Penalty] = {
-    "half_l2": Penalty(half_l2, lambda m: 1.0),
-    "l2": Penalty(l2, lambda m: 2.0),
-    "l2_per_example": Penalty(l2_per_example, lambda m: 1.0 / m if m else None),
-    "l1": Penalty(l1, lambda m: None),
-}
-"""Written form → function and the factor c in ∇ = c·λ·θ (None where it has none)."""
 
 
 def of_scheme(scheme: "DecayScheme", params: Tree, step: Scalar = 0) -> jax.Array:
@@ -133,11 +129,16 @@ def reported(scheme: "DecayScheme", params: Tree, step: Scalar = 0) -> jax.Array
     """Return the penalty whose gradient the scheme adds, to stand beside the loss.
 
     `penalized` and `coupled` have one. Decoupled decay follows the gradient of no
-    fixed function, so its penalty is 0.
+    fixed function, so its penalty is 0; so is that of a scheme whose anchor or
+    strength lives in the optimizer's state.
     """
-    if scheme.kind not in ("penalized", "coupled"):
+    if scheme.kind not in ("penalized", "coupled") or scheme.has_state:
         return jnp.zeros(())
-    strength = value_at(scheme.strength, step)
-    extra = {} if scheme.examples is None else {"examples": scheme.examples}
-    function = PENALTIES[scheme.penalty].function
-    return function(params, strength, where=scheme.where, **extra)
+    return penalty(
+        scheme.penalty,
+        params,
+        value_at(scheme.strength, step),
+        where=scheme.where,
+        anchor=scheme.fixed_anchor,
+        **dict(scheme.settings),
+    )
