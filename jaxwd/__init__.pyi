@@ -18,10 +18,17 @@ from .decay import awd as awd
 from .decay import cautious as cautious
 from .decay import compose as compose
 from .decay import coupled as coupled
+from .decay import cpr as cpr
 from .decay import decoupled as decoupled
+from .decay import hyperball as hyperball
+from .decay import lawn as lawn
+from .decay import max_norm as max_norm
 from .decay import none as none
+from .decay import norm_ball as norm_ball
 from .decay import penalized as penalized
 from .decay import proximal as proximal
+from .decay import radial_brake as radial_brake
+from .decay import rotational as rotational
 from .decay import selective as selective
 from .decay import shrink as shrink
 from .decay import stable as stable

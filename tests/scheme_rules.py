@@ -162,6 +162,95 @@ def adadecay(m, x, g, u, eta, alpha, lam=STRENGTH):
     return x - eta * u(g["kernel"] + lam * 2 / (1 + np.exp(-4 * z)) * x)
 
 
+def unit_norms(x):
+    return np.sqrt((x**2).sum(axis=0))
+
+
+def max_norm(m, x, g, u, eta, alpha, limit=0.9):
+    y = x - eta * u(g["kernel"])
+    m.seen.add(bool((unit_norms(y) > limit).any()))
+    return y / np.maximum(unit_norms(y) / limit, 1)
+
+
+def norm_ball(m, x, g, u, eta, alpha, radius=1.5):
+    y = x - eta * u(g["kernel"])
+    return y / max(np.linalg.norm(y) / radius, 1)
+
+
+def radial_brake(m, x, g, u, eta, alpha, outward=0.25, inward=0.5):
+    y = x - eta * u(g["kernel"])
+    was, now = np.linalg.norm(x), np.linalg.norm(y)
+    m.seen.add(bool(now > was))
+    return y / now * (was + (outward if now > was else inward) * (now - was))
+
+
+def lawn(m, x, g, u, eta, alpha, free=30):
+    m.t = m.get("t", -1) + 1
+    if m.t < free:
+        return x - eta * u(g["kernel"])
+    unit = x / np.linalg.norm(x)
+    y = x - eta * u(g["kernel"] - (g["kernel"] * unit).sum() * unit)
+    return y * np.linalg.norm(x) / np.linalg.norm(y)
+
+
+def hyperball(m, x, g, u, eta, alpha):
+    d = u(g["kernel"])
+    y = x - eta * np.linalg.norm(x) * d / np.linalg.norm(d)
+    return y * np.linalg.norm(m.start) / np.linalg.norm(y)
+
+
+def rotational(m, x, g, u, eta, alpha, lam=STRENGTH, c=0.1 / 1.9, center=True):
+    """epfml/REQ's wrapper, unit by unit: a unit is a column here."""
+    m.t = m.get("t", 0) + 1
+    length = unit_norms(m.start)
+    d = u(g["kernel"])
+    d = d - x * (d * x).sum(0) / length**2
+    if center:
+        d = d - d.mean(0)
+    m.square = 0.9 * m.get("square", 0.0) + 0.1 * unit_norms(d) ** 2
+    typical = np.sqrt(m.square / (1 - 0.9**m.t)) + 1e-8
+    y = x - np.sqrt(2 * eta * lam * c) * length * d / typical
+    return y * length / unit_norms(y)
+
+
+CPR_MEASURES = {
+    "l2": (lambda x: (x**2).sum(), lambda x: 2 * x, lambda x: x.size),
+    "l1": (lambda x: np.abs(x).sum(), np.sign, lambda x: x.size),
+    "std": (
+        lambda x: x.std(ddof=1),
+        lambda x: (x - x.mean()) / ((x.size - 1) * x.std(ddof=1)),
+        lambda x: 1,
+    ),
+}
+
+
+def cpr(m, x, g, u, eta, alpha, measure="l2", kappa=None, bound="given", mu=1.0):
+    """pytorch-cpr's foreach path in float64; κ = ∞ until it is set."""
+    value, slope, per = CPR_MEASURES[measure]
+    m.t = m.get("t", 0) + 1
+    if m.t == 1:
+        m.kappa = {"dependent": 0.8 * value(x)}.get(bound, kappa or np.inf)
+        m.lagrange, m.growth, m.last = 0.0, 0.0, 0.0
+    y = x - eta * u(g["kernel"])
+    m.lagrange = max(0.0, m.lagrange + mu / per(y) * (value(y) - m.kappa))
+    m.seen.add(m.lagrange > 0)
+    y = y - m.lagrange * slope(y)
+    if bound == "warm_start" and m.t == 20:
+        m.kappa = value(y)
+    if bound == "inflection":
+        every, size = 8, np.linalg.norm(y)
+        m.average = 0.9 * m.average + 0.1 * size if m.t >= every else size
+        if m.t > every and m.t % every == 0:
+            growth = (m.average - m.last) / m.average
+            m.last = m.average
+            if m.t > 3 * every and m.growth > growth > 0.01 and m.kappa == np.inf:
+                m.kappa = value(y)
+                m.seen.add("inflection")
+            if m.t > 2 * every:
+                m.growth = growth
+    return y
+
+
 class Memory(types.SimpleNamespace):
     """What a rule remembers; `seen` says which of its branches were taken."""
 

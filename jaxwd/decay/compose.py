@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxwd.decay.constructors import none
+from jaxwd.decay.placement import Rates
 from jaxwd.decay.probe import reject_alias
 from jaxwd.decay.pull import with_gradient
-from jaxwd.decay.rules import RULES, Known, Rates
+from jaxwd.decay.rules import RULES, Known
 from jaxwd.decay.scheme import DecayScheme
 from jaxwd.errors import InputError, concrete, require
 from jaxwd.masks import Rules, Where, rules

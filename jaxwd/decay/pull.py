@@ -15,13 +15,12 @@ import optax
 from jaxwd.decay import anchors
 from jaxwd.decay.allocation import ALLOCATIONS
 from jaxwd.decay.gates import GATES
+from jaxwd.decay.placement import Chain
 from jaxwd.decay.scheme import DecayScheme
 from jaxwd.errors import InputError
 from jaxwd.penalties.table import PENALTIES
 from jaxwd.schedules import ScalarOrSchedule, value_at
 from jaxwd.trees import Tree
-
-Chain = tuple[optax.GradientTransformation, ...]
 
 
 class PullState(NamedTuple):

@@ -1,11 +1,8 @@
 """One rule a scheme: where it stands in the chain, and what multiplies λ there.
 
-An Optax chain reads from gradient to update, and the place is the meaning:
-
-    clip → [gradient] → core → [direction] → × −η_t → [step]
-
-A rule returns what stands in each bracket, and the shrink at zero gradient where it is
-known. A new scheme is one constructor and one rule here.
+An Optax chain reads from gradient to update, and the place is the meaning (see
+`placement.py`). A row says what stands in each bracket, and the shrink at zero gradient
+where it is known. A new scheme is one constructor and one row here.
 """
 
 from collections.abc import Callable
@@ -14,25 +11,13 @@ from typing import Any, Literal, NamedTuple
 import optax
 
 from jaxwd.decay.after import proximal_step, selective_step
-from jaxwd.decay.pull import Chain, enter
+from jaxwd.decay.cpr import place_cpr
+from jaxwd.decay.norm_rules import NORM_RULES
+from jaxwd.decay.placement import Placement, Rates
+from jaxwd.decay.pull import enter
 from jaxwd.decay.scheme import DecayScheme
 from jaxwd.errors import InputError, require
 from jaxwd.schedules import Scalar, ScalarOrSchedule
-
-
-class Placement(NamedTuple):
-    """What a scheme puts into the chain's three brackets."""
-
-    gradient: Chain = ()
-    direction: Chain = ()
-    step: Chain = ()
-
-
-class Rates(NamedTuple):
-    """The learning rate η_t (number or function of the step) and its peak α."""
-
-    learning_rate: ScalarOrSchedule
-    peak: Scalar
 
 
 class Multiplier(NamedTuple):
@@ -174,6 +159,10 @@ def _no_shrink(scheme: DecayScheme, known: Known) -> Any:
     return 0.0
 
 
+def _unknown_shrink(scheme: DecayScheme, known: Known) -> Any:
+    return None
+
+
 RULES: dict[str, Rule] = {
     "none": Rule(_nothing, _no_shrink),
     "penalized": Rule(_nothing, _coupled_shrink),  # it enters through the loss
@@ -181,5 +170,6 @@ RULES: dict[str, Rule] = {
     "decoupled": Rule(_decoupled, _decoupled_shrink),
     "proximal": Rule(_after(proximal_step), _proximal_shrink),
     "selective": Rule(_after(selective_step), _no_shrink),
-}
+    "cpr": Rule(place_cpr, _unknown_shrink),
+} | {kind: Rule(place, _unknown_shrink) for kind, place in NORM_RULES.items()}
 """Scheme kind → its rule."""
