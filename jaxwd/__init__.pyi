@@ -14,6 +14,7 @@ from .data import Dataset as Dataset
 from .data import load as load
 from .decay import DecayScheme as DecayScheme
 from .decay import adadecay as adadecay
+from .decay import alpha_decay as alpha_decay
 from .decay import awd as awd
 from .decay import cautious as cautious
 from .decay import compose as compose
@@ -26,6 +27,7 @@ from .decay import max_norm as max_norm
 from .decay import none as none
 from .decay import norm_ball as norm_ball
 from .decay import penalized as penalized
+from .decay import preset as preset
 from .decay import proximal as proximal
 from .decay import radial_brake as radial_brake
 from .decay import rotational as rotational
@@ -55,11 +57,16 @@ from .optimizers import optimizer as optimizer
 from .schedules import Schedule as Schedule
 from .schedules import constant as constant
 from .schedules import cosine as cosine
+from .schedules import early as early
 from .schedules import exponential as exponential
 from .schedules import inverse_time as inverse_time
+from .schedules import late as late
 from .schedules import linear as linear
+from .schedules import log_time as log_time
 from .schedules import one_cycle as one_cycle
+from .schedules import opposite as opposite
 from .schedules import polynomial as polynomial
+from .schedules import rising_cosine as rising_cosine
 from .schedules import schedule as schedule
 from .schedules import step as step
 from .schedules import warm_restarts as warm_restarts

@@ -251,6 +251,12 @@ def cpr(m, x, g, u, eta, alpha, measure="l2", kappa=None, bound="given", mu=1.0)
     return y
 
 
+def hill(x):
+    eigenvalues = np.sort(np.linalg.eigvalsh(x.T @ x))[::-1]
+    tail = eigenvalues[: max(1, len(eigenvalues) // 2)]
+    return 1 + len(tail) / max(np.log(tail / tail[-1]).sum(), 1e-12)
+
+
 class Memory(types.SimpleNamespace):
     """What a rule remembers; `seen` says which of its branches were taken."""
 

@@ -312,7 +312,12 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", [p for p in wd.penalties.PENALTIES if p != "p_norm"])
+PROXIMAL = [
+    p for p, row in wd.penalties.PENALTIES.items() if row.prox and p != "p_norm"
+]
+
+
+@pytest.mark.parametrize("name", PROXIMAL)
 @given(y=st.lists(NUMBERS, min_size=4, max_size=4), t=st.floats(0.0, 2.0, width=32))
 def test_proximal_step_is_the_minimum(name, y, t):
     """No small move away from prox(y) lowers t·R(z) + ½‖z − y‖²."""
@@ -467,6 +472,140 @@ def test_pretrained_fixed_point_of_l2_sp():
     np.testing.assert_allclose(theta["kernel"], want, rtol=1e-5)
 
 
+# --- spectra ----------------------------------------------------------------------------
+
+
+def test_alpha_decay_shares_by_the_tail_of_each_spectrum(x64):
+    """Low for the smallest α, high for the largest, between them linear; vectors λ."""
+    rng = np.random.default_rng(0)
+    params = {
+        name: {"kernel": jnp.asarray(rng.normal(size=(30, 8)) ** power)}
+        for name, power in (("a", 1), ("b", 3), ("c", 5))
+    } | {"vector": {"kernel": jnp.ones(4)}, "bias": jnp.ones(4)}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    decay = wd.alpha_decay(wd.decoupled(0.1), every=2, low=0.5, high=2.0)
+    tx = wd.optimizer("sgd", 1.0, decay=decay)
+    state = tx.init(params)
+
+    def factors(state, params):
+        updates, state = tx.update(zero, state, params)
+        ratio = jax.tree.map(
+            lambda u, x: float(jnp.ravel(-u / x)[0]) / 0.1, updates, params
+        )
+        return ratio, state
+
+    alphas = {k: scheme_rules.hill(np.asarray(params[k]["kernel"])) for k in "abc"}
+    low, high = min(alphas.values()), max(alphas.values())
+    first, state = factors(state, params)
+    for k, alpha in alphas.items():
+        want = 0.5 + (alpha - low) / (high - low) * 1.5
+        assert first[k]["kernel"] == pytest.approx(want, rel=1e-6)
+    assert first["vector"]["kernel"] == pytest.approx(1.0)
+    assert first["bias"] == 0.0
+    turned = params | {"a": params["c"], "c": params["a"]}
+    second, state = factors(state, turned)  # not looked at in this step
+    assert second["a"]["kernel"] == pytest.approx(first["a"]["kernel"])
+    third, _ = factors(state, turned)
+    assert third["a"]["kernel"] == pytest.approx(first["c"]["kernel"])
+
+
+def test_hill_estimate_recovers_a_power_law(x64):
+    """Eigenvalues of a Pareto tail with density λ^−α: the estimate is α, within 10 %."""
+    from jaxwd.decay.spectrum import hill_alpha
+
+    for alpha in (2.0, 3.0):
+        quantiles = (np.arange(1, 801) / 801) ** (-1 / (alpha - 1))
+        got = float(hill_alpha(jnp.diag(jnp.sqrt(jnp.asarray(quantiles)))))
+        assert got == pytest.approx(alpha, rel=0.1)
+
+
+def test_matrix_penalties_are_what_the_singular_values_say(x64):
+    rng = np.random.default_rng(0)
+    orthogonal = np.linalg.qr(rng.normal(size=(6, 4)))[0]
+    for matrix in (rng.normal(size=(6, 4)), rng.normal(size=(4, 6)), orthogonal):
+        params = {"kernel": jnp.asarray(matrix)}
+        s = np.linalg.svd(matrix, compute_uv=False)
+        value = {
+            name: float(wd.penalties.penalty(name, params, 0.3))
+            for name in ("soft_orthogonality", "spectral")
+        }
+        assert value["soft_orthogonality"] == pytest.approx(
+            0.3 * ((s**2 - 1) ** 2).sum(), abs=1e-12
+        )
+        assert value["spectral"] == pytest.approx(0.15 * s[0] ** 2)
+        # One power iteration finds at most σ² of WᵀW − I, and on average a good part.
+        keys = jax.random.split(jax.random.key(0), 50)
+        draw = functools.partial(wd.penalties.srip, params=params, strength=0.3)
+        srip = jax.vmap(draw)(keys)
+        most = 0.3 * np.abs(s**2 - 1).max() ** 2
+        assert np.all(srip <= most + 1e-12)
+        assert np.mean(srip) >= 0.5 * most
+    bias = {"kernel": jnp.ones(3)}
+    assert wd.penalties.penalty("soft_orthogonality", bias, 1.0) == 0
+
+
+# --- presets and λ over time ------------------------------------------------------------
+
+ALIASES = {
+    "optax.adamw": ("adam", lambda rate: optax.adamw(rate, weight_decay=0.1)),
+    "torch.AdamW": ("adam", lambda rate: optax.adamw(rate, weight_decay=0.1)),
+    "keras": (
+        "sgd",
+        lambda rate: optax.chain(optax.add_decayed_weights(0.1), optax.sgd(rate)),
+    ),
+    "torch.SGD": (
+        "momentum",
+        lambda rate: optax.chain(optax.add_decayed_weights(0.1), optax.sgd(rate, 0.9)),
+    ),
+    "torch.Adam": (
+        "adam",
+        lambda rate: optax.chain(optax.add_decayed_weights(0.1), optax.adam(rate)),
+    ),
+    "big_vision": (
+        "adam",
+        lambda rate: optax.chain(
+            optax.scale_by_adam(),
+            optax.scale(helpers.ALPHA),
+            optax.add_decayed_weights(0.1, mask={"kernel": True, "bias": False}),
+            optax.scale_by_schedule(lambda t: -rate(t) / helpers.ALPHA),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_a_preset_is_what_that_code_base_does(name):
+    core, alias = ALIASES[name]
+    params = helpers.start(np.float32)
+    ours = wd.optimizer(core, helpers.RATE, decay=wd.preset(name, 0.1))
+    paths = [
+        helpers.descend(tx, params, wd.none(), 40) for tx in (ours, alias(helpers.RATE))
+    ]
+    helpers.assert_trees_close(*paths, rtol=1e-5, atol=1e-6)
+
+
+def test_every_preset_is_a_scheme_and_others_are_named():
+    for name in wd.decay.PRESETS:
+        assert wd.preset(name, 0.1).strength == 0.1
+    with pytest.raises(wd.InputError, match="did you mean 'big_vision'"):
+        wd.preset("bigvision", 0.1)
+
+
+def test_strength_over_time():
+    t = np.arange(100)
+    late, early = wd.late(0.1, steps=100)(t), wd.early(0.1, steps=100)(t)
+    np.testing.assert_allclose(late + early, np.full(100, 0.1), rtol=1e-6)
+    rate = wd.cosine(0.1, steps=100)(t)
+    np.testing.assert_allclose(
+        wd.opposite(0.1, steps=100)(t) + rate, np.full(100, 0.1), rtol=1e-5
+    )
+    rising = wd.rising_cosine(0.4, steps=100)(t)
+    assert rising[0] == pytest.approx(0.04)
+    assert np.all(np.diff(rising) > 0)
+    omega = wd.log_time(4.0, steps=100)(t) * (t + 10)
+    np.testing.assert_allclose(omega, np.full(100, 4.0), rtol=1e-5)
+
+
 # --- norms ------------------------------------------------------------------------------
 
 
@@ -569,6 +708,8 @@ def test_ties_differ_only_at_exact_zeros(ties):
 # --- refusals ----------------------------------------------------------------------------
 
 BAD = [
+    (lambda: wd.proximal(0.1, penalty="spectral"), "no closed form"),
+    (lambda: wd.alpha_decay(wd.decoupled(0.1), low=2.0, high=1.0), "swap them"),
     (lambda: wd.cautious(wd.hyperball()), "hyperball does not go with cautious"),
     (lambda: wd.max_norm(0.0), r"limit=0 is not allowed"),
     (lambda: wd.cpr(bound="uniform"), r"takes kappa=, not nothing"),

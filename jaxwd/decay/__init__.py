@@ -24,7 +24,10 @@ from jaxwd.decay.norms import norm_ball as norm_ball
 from jaxwd.decay.norms import radial_brake as radial_brake
 from jaxwd.decay.norms import rotational as rotational
 from jaxwd.decay.placement import Placement as Placement
+from jaxwd.decay.presets import PRESETS as PRESETS
+from jaxwd.decay.presets import preset as preset
 from jaxwd.decay.rules import MULTIPLIERS as MULTIPLIERS
 from jaxwd.decay.scheme import DecayScheme as DecayScheme
 from jaxwd.decay.shrink import Shrink as Shrink
 from jaxwd.decay.shrink import shrink as shrink
+from jaxwd.decay.spectrum import alpha_decay as alpha_decay

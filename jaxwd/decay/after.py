@@ -84,6 +84,7 @@ def proximal_step(
 ) -> optax.GradientTransformationExtraArgs:
     """θ' − a = prox_{d_tλR}(θ̃ − a)."""
     prox, settings = PENALTIES[scheme.penalty].prox, dict(scheme.settings)
+    assert prox is not None  # `DecayScheme` refuses penalties without one
     return after_step(
         scheme, amount, lambda s: prox(s.proposed, s.amount, s.before, **settings)
     )

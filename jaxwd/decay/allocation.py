@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxwd.decay import spectrum
 from jaxwd.decay.scheme import DecayScheme
 from jaxwd.errors import require
 from jaxwd.trees import Tree, count, sum_squares
@@ -21,12 +22,12 @@ class Allocation(NamedTuple):
     """One row of `ALLOCATIONS`.
 
     Attributes:
-        start: state at the first step.
+        start: parameters → state at the first step.
         share: (state, g, θ, multipliers, **settings) → (tree of factors, new state).
             Trees are those of the leaves the chain holds.
     """
 
-    start: Any
+    start: Callable[[Tree], Any]
     share: Callable[..., tuple[Tree, Any]]
 
 
@@ -72,9 +73,10 @@ def _adadecay(
 
 
 ALLOCATIONS: dict[str, Allocation] = {
-    "stable": Allocation(lambda: (jnp.zeros([], jnp.int32), jnp.zeros([])), _stable),
-    "awd": Allocation(lambda: jnp.zeros([]), _awd),
-    "adadecay": Allocation(tuple, _adadecay),
+    "stable": Allocation(lambda _: (jnp.zeros([], jnp.int32), jnp.zeros([])), _stable),
+    "awd": Allocation(lambda _: jnp.zeros([]), _awd),
+    "adadecay": Allocation(lambda _: (), _adadecay),
+    "alpha_decay": Allocation(spectrum.start, spectrum.share),
 }
 """Name → row."""
 

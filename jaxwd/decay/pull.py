@@ -77,7 +77,7 @@ def add_pull(
         return PullState(
             jnp.zeros([], jnp.int32),
             anchors.start(scheme, multipliers, params),
-            share.start() if share else (),
+            share.start(params) if share else (),
         )
 
     def update(

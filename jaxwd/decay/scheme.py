@@ -93,6 +93,11 @@ class DecayScheme:
         if "penalty" in axes:
             settings = settings_of(self.penalty, dict(self.settings))
             object.__setattr__(self, "settings", settings)
+            if self.kind == "proximal" and PENALTIES[self.penalty].prox is None:
+                raise InputError(
+                    f"proximal does not go with penalty={self.penalty!r}: its minimum "
+                    "has no closed form; use penalized, coupled or decoupled"
+                )
 
     @property
     def gradient_factor(self) -> float | None:

@@ -8,5 +8,6 @@ from jaxwd.penalties.functions import l2_per_example as l2_per_example
 from jaxwd.penalties.functions import of_scheme as of_scheme
 from jaxwd.penalties.functions import penalty as penalty
 from jaxwd.penalties.functions import reported as reported
+from jaxwd.penalties.functions import srip as srip
 from jaxwd.penalties.table import PENALTIES as PENALTIES
 from jaxwd.penalties.table import Penalty as Penalty

@@ -31,14 +31,15 @@ class Penalty(NamedTuple):
         value: leaf → R, a scalar; λ times it is added to the loss.
         gradient: leaf → ∇R, of the leaf's shape; 0 where R has a corner.
         prox: (y, t, before) → argmin_z t·R(z) + ½‖z − y‖². `before` is the leaf before
-            the step, for the one form that is evaluated there.
+            the step, for the one form that is evaluated there. None where there is no
+            closed form.
         settings: names and defaults; ... marks one that must be given.
         linear: settings → c where ∇R = c·θ, None where it is not linear in θ.
     """
 
     value: Callable[..., Array]
     gradient: Callable[..., Array]
-    prox: Callable[..., Array]
+    prox: Callable[..., Array] | None
     settings: Settings
     linear: Callable[[Settings], float | None] = lambda settings: None
 
@@ -107,6 +108,22 @@ def _group_prox(y: Array, t: Any, before: Array) -> Array:
     return jnp.where(size > 0, y * kept, 0)
 
 
+def gram_gap(x: Array) -> Array:
+    """Return WᵀW − I of the leaf as a matrix (in × out), by its shorter side."""
+    matrix = x.reshape(-1, x.shape[-1])
+    matrix = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+    return matrix.T @ matrix - jnp.eye(matrix.shape[1], dtype=x.dtype)
+
+
+def _orthogonality(x: Array) -> Array:
+    return jnp.sum(jnp.square(gram_gap(x))) if x.ndim > 1 else jnp.zeros((), x.dtype)
+
+
+def _spectral(x: Array) -> Array:
+    matrix = x.reshape(-1, x.shape[-1] if x.ndim > 1 else 1)
+    return 0.5 * jnp.linalg.norm(matrix, ord=2) ** 2
+
+
 PENALTIES: dict[str, Penalty] = {
     "half_l2": _quadratic(lambda: 0.5, {}),
     "l2": _quadratic(lambda: 1.0, {}),
@@ -141,6 +158,8 @@ PENALTIES: dict[str, Penalty] = {
     "group_lasso": Penalty(
         lambda x: jnp.sum(_group_norms(x)), _group_gradient, _group_prox, {}
     ),
+    "soft_orthogonality": Penalty(_orthogonality, jax.grad(_orthogonality), None, {}),
+    "spectral": Penalty(_spectral, jax.grad(_spectral), None, {}),
 }
 """Written form → R, ∇R, prox.
 
@@ -151,6 +170,8 @@ PENALTIES: dict[str, Penalty] = {
 | `huber`       | ½θ² up to `delta`, then linear               | AdamHD, 2025            |
 | `p_norm`      | Σ\\|θ\\|^p / p                                 | pWD, 2024               |
 | `group_lasso` | Σ_G ‖θ_G‖, a group an output unit (last axis) | Yuan and Lin, 2006      |
+| `soft_orthogonality` | ‖WᵀW − I‖², the shorter side of in × out | Bansal et al., 2018    |
+| `spectral`    | ½σ₁², the largest singular value             | Yoshida and Miyato, 2017 |
 """
 
 _RANGES = {

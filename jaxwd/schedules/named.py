@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jaxwd.errors import require
 from jaxwd.schedules.value import Scalar, Schedule
 
 
@@ -141,3 +142,61 @@ def wsd(
 ) -> Schedule:
     """Warm-up, stable, decay: flat, then linear to `end` over the last `cooldown`."""
     return schedule("wsd", peak, steps=steps, warmup=warmup, cooldown=cooldown, end=end)
+
+
+def log_time(
+    omega: float = 4.0, *, steps: int, timescale: float | None = None
+) -> Schedule:
+    """λ(t) = ω/(t + T₀), for `decoupled(…, times="schedule")`: ADANA's logarithmic time.
+
+    A weight then forgets by a factor in log t, whatever the length of the run.
+
+    Args:
+        omega: ω; about 4 in the paper.
+        steps: T, length of the run.
+        timescale: T₀ in steps; default T/10.
+
+    Source: logarithmic-time schedules (ADANA), 2026.
+
+    >>> [round(log_time(4.0, steps=1000)(t).item(), 4) for t in (0, 900)]
+    [0.04, 0.004]
+    """
+    timescale = steps / 10 if timescale is None else timescale
+    require("log_time: omega", omega, 0.0)
+    require("log_time: timescale", timescale, 0.0, open_low=True)
+    return inverse_time(omega / timescale, steps=steps, rate=steps / timescale)
+
+
+def rising_cosine(
+    peak: Scalar, *, steps: int, warmup: int = 0, start: float = 0.1
+) -> Schedule:
+    """s(t) = start + (1 − start)·½(1 − cos πt/T): DINO's λ rises from 0.04 to 0.4.
+
+    >>> rising_cosine(0.4, steps=100)(0).round(3).item()
+    0.04...
+    """
+    return schedule("rising_cosine", peak, steps=steps, warmup=warmup, start=start)
+
+
+def early(peak: Scalar, *, steps: int, warmup: int = 0, until: float = 0.5) -> Schedule:
+    """s(t) = 1 while t < until·T, then 0: decay in the early phase only.
+
+    Source: Golatkar et al., Time matters in regularizing deep networks, 2019.
+    """
+    return schedule("early", peak, steps=steps, warmup=warmup, until=until)
+
+
+def late(peak: Scalar, *, steps: int, warmup: int = 0, after: float = 0.5) -> Schedule:
+    """s(t) = 0 while t < after·T, then 1: the control arm of `early`."""
+    return schedule("late", peak, steps=steps, warmup=warmup, after=after)
+
+
+def opposite(
+    peak: Scalar, *, steps: int, of: str = "cosine", warmup: int = 0, **options: Any
+) -> Schedule:
+    """s(t) = 1 − the shape `of`: λ rises as the learning rate falls.
+
+    >>> opposite(0.1, steps=100, of="linear")(75).round(3).item()
+    0.075...
+    """
+    return schedule("opposite", peak, steps=steps, warmup=warmup, of=of, **options)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxwd.errors import require
+from jaxwd.errors import require, unknown
 
 
 def _constant(steps: int) -> Callable:
@@ -88,6 +88,29 @@ def _wsd(steps: int, *, cooldown: float = 0.2, end: float = 0.0) -> Callable:
     return lambda t: 1.0 - (1.0 - end) * jnp.clip((t - flat) / (steps - flat), 0.0, 1.0)
 
 
+def _rising_cosine(steps: int, *, start: float = 0.1) -> Callable:
+    require("start", start, 0.0, 1.0)
+    fall = optax.cosine_decay_schedule(1.0, steps)
+    return lambda t: 1.0 - (1.0 - start) * fall(t)
+
+
+def _early(steps: int, *, until: float = 0.5) -> Callable:
+    require("until", until, 0.0, 1.0)
+    return lambda t: jnp.where(t < until * steps, 1.0, 0.0)
+
+
+def _late(steps: int, *, after: float = 0.5) -> Callable:
+    require("after", after, 0.0, 1.0)
+    return lambda t: jnp.where(t < after * steps, 0.0, 1.0)
+
+
+def _opposite(steps: int, *, of: str = "cosine", **options: Any) -> Callable:
+    if of not in SHAPES:
+        raise unknown("schedule", of, SHAPES)
+    shape = SHAPES[of](steps, **options)
+    return lambda t: 1.0 - shape(t)
+
+
 SHAPES: dict[str, Callable[..., Callable[[Any], Any]]] = {
     "constant": _constant,
     "step": _step,
@@ -99,5 +122,9 @@ SHAPES: dict[str, Callable[..., Callable[[Any], Any]]] = {
     "warm_restarts": _warm_restarts,
     "one_cycle": _one_cycle,
     "wsd": _wsd,
+    "rising_cosine": _rising_cosine,
+    "early": _early,
+    "late": _late,
+    "opposite": _opposite,
 }
 """Shape name → function(steps, **options) → s(t). A new schedule is one row."""
