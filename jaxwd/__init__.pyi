@@ -41,6 +41,9 @@ from .decay import to_norm as to_norm
 from .decay import to_tree as to_tree
 from .errors import Diverged as Diverged
 from .errors import InputError as InputError
+from .guide import convert as convert
+from .guide import recommend as recommend
+from .guide import scale as scale
 from .masks import everything as everything
 from .masks import kernels as kernels
 from .masks import mask_report as mask_report

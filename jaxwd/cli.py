@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from jaxwd import __version__
 from jaxwd.errors import InputError, unknown
 from jaxwd.flags import guarded, parse
+from jaxwd.guide import commands
 
 USAGE = f"""jaxwd {__version__}: the weight-decay laboratory for JAX
 
@@ -21,8 +22,12 @@ usage: jaxwd COMMAND [ARGUMENTS]
   run EXPERIMENT [FLAGS]   train an experiment's arms, print its tables, write a report;
                            EXPERIMENT is a file or one of: article, optimizers
                            (`jaxwd run article --help` lists the flags)
+  convert LAMBDA --source A --target B
+                           the same decay in another convention, or why there is none
+  recommend --dataset-size N --batch-size B --epochs E --learning-rate LR
+                           where to begin with the strength, beside published recipes
   list [KIND]              what can be chosen by name: optimizers, schemes, schedules,
-                           initializers, clips, datasets
+                           initializers, clips, datasets, conventions, scaling
   data NAME                fetch and decode a data set, and say what is in it
   doctor                   versions, devices, cache folder, and a first step on the device
   --version, --help
@@ -30,7 +35,10 @@ usage: jaxwd COMMAND [ARGUMENTS]
 Errors are one line on the standard error; the exit code is 2 for bad input, 3 for a
 diverged training, 130 after Ctrl-C.
 """
-KINDS = ("optimizers", "schemes", "schedules", "initializers", "clips", "datasets")
+KINDS = (
+    *("optimizers", "schemes", "schedules", "initializers", "clips", "datasets"),
+    *commands.LISTS,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,7 +109,8 @@ class ListWords:
     """Print what can be chosen by name."""
 
     kinds: Positional[tuple[str, ...]] = ()
-    """Any of: optimizers, schemes, schedules, initializers, clips, datasets."""
+    """Any of: optimizers, schemes, schedules, initializers, clips, datasets,
+    conventions, scaling."""
 
 
 def list_names(words: list[str]) -> int:
@@ -148,6 +157,8 @@ def _names(kind: str) -> list[str]:
         from jaxwd.clip import CLIPS
 
         return [f"{k:14}{_first_line(v)}" for k, v in CLIPS.items()]
+    if kind in commands.LISTS:
+        return commands.LISTS[kind]()
     from jaxwd.data import NAMES
 
     return [*NAMES, "tfds:NAME", "folder:PATH"]
@@ -232,6 +243,7 @@ def doctor(words: list[str]) -> int:
 
 
 COMMANDS = {"run": run, "list": list_names, "data": data, "doctor": doctor}
+COMMANDS |= commands.COMMANDS
 
 
 if __name__ == "__main__":

@@ -210,7 +210,9 @@ def main(arguments=None):
 '''
 
 
-@pytest.mark.parametrize("command", ["data", "list", "doctor", "run"])
+@pytest.mark.parametrize(
+    "command", ["data", "list", "doctor", "run", "convert", "recommend"]
+)
 def test_every_command_has_help(command):
     got = run(command, "--help")
     assert got.returncode == 0
