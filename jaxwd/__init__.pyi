@@ -33,6 +33,7 @@ from .decay import radial_brake as radial_brake
 from .decay import rotational as rotational
 from .decay import selective as selective
 from .decay import shrink as shrink
+from .decay import shrink_and_perturb as shrink_and_perturb
 from .decay import stable as stable
 from .decay import tangent as tangent
 from .decay import to_ema as to_ema
@@ -44,6 +45,7 @@ from .errors import InputError as InputError
 from .guide import convert as convert
 from .guide import recommend as recommend
 from .guide import scale as scale
+from .masks import by_depth as by_depth
 from .masks import everything as everything
 from .masks import kernels as kernels
 from .masks import mask_report as mask_report
@@ -54,6 +56,7 @@ from .models import cnn as cnn
 from .models import from_linen as from_linen
 from .models import from_nnx as from_nnx
 from .models import mlp as mlp
+from .normalized import scale_free as scale_free
 from .optimizers import OPTIMIZERS as OPTIMIZERS
 from .optimizers import core as core
 from .optimizers import optimizer as optimizer

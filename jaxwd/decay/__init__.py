@@ -23,6 +23,7 @@ from jaxwd.decay.norms import max_norm as max_norm
 from jaxwd.decay.norms import norm_ball as norm_ball
 from jaxwd.decay.norms import radial_brake as radial_brake
 from jaxwd.decay.norms import rotational as rotational
+from jaxwd.decay.perturb import shrink_and_perturb as shrink_and_perturb
 from jaxwd.decay.placement import Placement as Placement
 from jaxwd.decay.presets import PRESETS as PRESETS
 from jaxwd.decay.presets import preset as preset

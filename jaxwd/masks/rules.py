@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxwd.errors import InputError, require
-from jaxwd.trees import Tree, count, map_named, named_leaves
+from jaxwd.trees import Tree, map_named, named_leaves
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,22 @@ def _is_rule(pair: object) -> bool:
     )
 
 
+def by_depth(patterns: Sequence[str], factor: float = 0.75) -> Rules:
+    """Return rules of falling strength towards the input: m = factor^(L − 1 − l).
+
+    Args:
+        patterns: one for each layer, from input to output; the last has multiplier 1.
+        factor: between two layers; below 1 the first layers decay least. Layer-wise
+            learning rates of BEiT take 0.65 to 0.9 and scale `decoupled` decay alike.
+
+    >>> print(by_depth(["conv1/kernel", "conv2/kernel", "dense/kernel"], 0.5))
+    conv1/kernel ×0.25, conv2/kernel ×0.5, dense/kernel
+    """
+    require("by_depth: factor", factor, 0.0)
+    last = len(patterns) - 1
+    return rules([(name, factor ** (last - i)) for i, name in enumerate(patterns)])
+
+
 kernels = Rules((Rule(r"(.*/)?kernel"),))
 """Leaves named `kernel`: Flax's weights, without biases, norms and embeddings."""
 
@@ -159,77 +175,6 @@ matrices = Rules((Rule(r".*", min_ndim=2),))
 
 everything = Rules((Rule(r".*"),))
 """Every leaf, biases and normalisation scales included."""
-
-
-@dataclass(frozen=True)
-class MaskRow:
-    """One leaf of a mask report."""
-
-    name: str
-    shape: tuple[int, ...]
-    multiplier: float
-    rule: str | None
-
-
-@dataclass(frozen=True)
-class MaskReport:
-    """Which leaves decay, by which rule; prints as a table with its totals."""
-
-    rows: tuple[MaskRow, ...]
-    decayed: int
-    total: int
-
-    @property
-    def summary(self) -> str:
-        """Return the totals in one line."""
-        leaves = sum(row.multiplier != 0 for row in self.rows)
-        return (
-            f"decays {leaves} of {len(self.rows)} leaves, "
-            f"{self.decayed:,} of {self.total:,} parameters"
-        )
-
-    def __str__(self) -> str:
-        cells = [("leaf", "shape", "λ ×", "rule")] + [
-            (r.name or "(the array)", str(r.shape), f"{r.multiplier:g}", r.rule or "-")
-            for r in self.rows
-        ]
-        widths = [max(len(row[i]) for row in cells) for i in range(4)]
-        lines = [
-            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-            for row in cells
-        ]
-        return "\n".join([*lines, self.summary])
-
-
-def mask_report(where: Where, params: Tree) -> MaskReport:
-    """Report which leaves of `params` decay, by which rule and how strongly.
-
-    >>> import jax.numpy as jnp
-    >>> params = {"dense": {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3)}}
-    >>> print(mask_report(kernels, params))
-    leaf          shape   λ ×  rule
-    dense/bias    (3,)    0    -
-    dense/kernel  (4, 3)  1    (.*/)?kernel
-    decays 1 of 2 leaves, 12 of 15 parameters
-    """
-    decided = rules(where).decide(params)
-    rows = tuple(
-        MaskRow(
-            name,
-            np.shape(leaf),
-            0.0 if rule is None else rule.multiplier,
-            None if rule is None else rule.pattern,
-        )
-        for (name, leaf), rule in zip(
-            named_leaves(params), decided.values(), strict=True
-        )
-    )
-    decayed = sum(
-        np.size(leaf)
-        for (_, leaf), row in zip(named_leaves(params), rows, strict=True)
-        if row.multiplier
-    )
-    return MaskReport(rows, decayed, count(params))
 
 
 def _idle_rule(rule: Rule, leaves: list[tuple[str, Any]]) -> InputError:
