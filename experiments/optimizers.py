@@ -43,7 +43,14 @@ class OptimizerFlags(Flags):
         super().check()
         require("--tau-over-run", self.tau_over_run, 0.0, open_low=True)
         require("--rate-scale", self.rate_scale, 0.0, open_low=True)
-        for flag in ("learning_rate", "optimizer", "decay", "times", "penalty"):
+        for flag in (
+            "learning_rate",
+            "optimizer",
+            "decay",
+            "times",
+            "penalty",
+            "modify",
+        ):
             if getattr(self, flag) != getattr(Flags, flag):
                 raise InputError(
                     f"--{flag.replace('_', '-')} has no effect here: seven optimizers at "

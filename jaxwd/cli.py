@@ -139,8 +139,8 @@ def _names(kind: str) -> list[str]:
         from jaxwd import decay
 
         return [
-            f"{name:12}{_first_line(getattr(decay, name))}"
-            for name in ("none", "penalized", "coupled", "decoupled")
+            f"{name:14}{_first_line(getattr(decay, name))}"
+            for name in decay.CONSTRUCTORS + decay.MODIFIERS
         ]
     if kind == "schedules":
         from jaxwd import schedules

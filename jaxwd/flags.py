@@ -11,6 +11,12 @@ from jaxwd.errors import Diverged, InputError, require, unknown
 
 F = TypeVar("F")
 
+DECAYS = ("penalized", "coupled", "decoupled", "proximal")
+MODIFIERS = (
+    *("cautious", "tangent", "to_init", "to_ema", "to_norm"),
+    *("stable", "awd", "adadecay", "alpha_decay"),
+)
+
 
 @dataclass(frozen=True)
 class Flags:
@@ -37,13 +43,19 @@ class Flags:
     clip_at: float = 1.0
     """Threshold of the clip."""
     decay: str = "coupled"
-    """penalized (L2 in the loss), coupled (in the gradient), decoupled (beside a step)."""
+    """penalized (L2 in the loss), coupled (in the gradient), decoupled (beside a step),
+    proximal (on the finished step)."""
     strength: float = 5e-4
     """λ, in the scheme's own unit."""
     times: str = "lr"
-    """What multiplies λ in decoupled decay: lr, schedule, constant, corrected."""
+    """What multiplies λ in decoupled and proximal decay: lr, schedule, constant,
+    corrected, lr_squared."""
     penalty: str = "half_l2"
-    """Written form of the penalized scheme: half_l2, l2, l2_per_example (m = batch)."""
+    """Shape of the penalty, penalized or proximal: half_l2, l2, l1, elastic_net,
+    group_lasso; penalized also l2_per_example (m = batch), soft_orthogonality, spectral."""
+    modify: tuple[str, ...] = ()
+    """Further choices, in order: cautious, tangent, to_init, to_ema, to_norm, stable, awd,
+    adadecay, alpha_decay."""
     dropout: float = 0.5
     """Dropout rate of the arms with dropout, before the output layer."""
     batch_size: int = 32
@@ -77,18 +89,22 @@ class Flags:
         require("--strength", self.strength, 0.0)
         require("--learning-rate", self.learning_rate, 0.0)
         require("--dropout", self.dropout, 0.0, 1.0)
-        if self.decay not in ("penalized", "coupled", "decoupled"):
-            raise unknown("decay", self.decay, ["penalized", "coupled", "decoupled"])
-        if self.penalty != "half_l2" and self.decay != "penalized":
+        if self.decay not in DECAYS:
+            raise unknown("decay", self.decay, DECAYS)
+        if self.penalty != "half_l2" and self.decay not in ("penalized", "proximal"):
             raise InputError(
-                f"--penalty {self.penalty} goes with --decay penalized only; decay would "
-                f"stand in the loss and in the optimizer (--decay {self.decay})"
+                f"--penalty {self.penalty} goes with --decay penalized and proximal only; "
+                "decay would stand in the loss and in the optimizer (--decay "
+                f"{self.decay})"
             )
-        if self.times != "lr" and self.decay != "decoupled":
+        if self.times != "lr" and self.decay not in ("decoupled", "proximal"):
             raise InputError(
-                f"--times {self.times} goes with --decay decoupled only, not with "
-                f"--decay {self.decay}"
+                f"--times {self.times} goes with --decay decoupled and proximal only, not "
+                f"with --decay {self.decay}"
             )
+        for name in self.modify:
+            if name not in MODIFIERS:
+                raise unknown("modify", name, MODIFIERS)
 
 
 def parse(

@@ -32,3 +32,24 @@ from jaxwd.decay.scheme import DecayScheme as DecayScheme
 from jaxwd.decay.shrink import Shrink as Shrink
 from jaxwd.decay.shrink import shrink as shrink
 from jaxwd.decay.spectrum import alpha_decay as alpha_decay
+
+CONSTRUCTORS = (
+    *("none", "penalized", "coupled", "decoupled", "proximal", "selective"),
+    *(
+        "max_norm",
+        "norm_ball",
+        "radial_brake",
+        "lawn",
+        "hyperball",
+        "rotational",
+        "cpr",
+    ),
+)
+"""Names of the functions that make a scheme."""
+
+MODIFIERS = (
+    *("cautious", "tangent"),
+    *("to_init", "to_tree", "to_ema", "to_norm"),
+    *("stable", "awd", "adadecay", "alpha_decay"),
+)
+"""Names of the functions that take a scheme and return it with one more choice."""

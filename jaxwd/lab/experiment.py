@@ -122,15 +122,17 @@ def recipe(flags: Flags):
 
 def scheme(flags: Flags):
     """Return the decay scheme that flags describe."""
-    from jaxwd.decay import coupled, decoupled, penalized
+    from jaxwd import decay
 
-    if flags.decay == "decoupled":
-        return decoupled(flags.strength, times=flags.times)
-    if flags.decay == "penalized":
-        per_example = flags.penalty == "l2_per_example"
-        settings: dict = {"examples": flags.batch_size} if per_example else {}
-        return penalized(flags.strength, penalty=flags.penalty, **settings)
-    return coupled(flags.strength)
+    words: dict = {"penalty": flags.penalty}
+    if flags.decay in ("decoupled", "proximal"):
+        words["times"] = flags.times
+    if flags.penalty == "l2_per_example":
+        words["examples"] = flags.batch_size
+    made = getattr(decay, flags.decay)(flags.strength, **words)
+    for modifier in flags.modify:
+        made = getattr(decay, modifier)(made)
+    return made
 
 
 def _check(recipe, data) -> None:
