@@ -21,6 +21,7 @@ from .decay import penalized as penalized
 from .decay import shrink as shrink
 from .errors import Diverged as Diverged
 from .errors import InputError as InputError
+from .masks import by_ndim as by_ndim
 from .masks import everything as everything
 from .masks import kernels as kernels
 from .masks import mask_report as mask_report
