@@ -108,7 +108,7 @@ def decay_table(study: Study) -> Table:
                 *_shrink(study, arm),
                 f"{interval(column['param_norm']).mean:.1f}" if column else "",
                 f"{interval(column['penalty']).mean:.4f}" if column else "",
-                f"{interval(column['decay_share']).mean:.1%}" if column else "",
+                _share(column["decay_share"]) if column else "",
             )
         )
     columns = (
@@ -168,6 +168,11 @@ def _shrink(study: Study, arm: Arm) -> tuple[str, str, str]:
     if got.per_step == 0:
         return "0", "–", "–"
     return f"{got.per_step:.3g}", f"{got.tau:,.0f}", f"{got.tau_over_run:.3g}"
+
+
+def _share(values: list[float]) -> str:
+    mean = interval(values).mean
+    return "by core" if math.isnan(mean) else f"{mean:.1%}"
 
 
 def _mean(values: list[float], kind: str) -> str:
