@@ -35,6 +35,7 @@ from .models import mlp as mlp
 from .optimizers import OPTIMIZERS as OPTIMIZERS
 from .optimizers import core as core
 from .optimizers import optimizer as optimizer
+from .optimizers import schedule_free as schedule_free
 from .schedules import Schedule as Schedule
 from .schedules import constant as constant
 from .schedules import cosine as cosine

@@ -205,4 +205,30 @@ HYPER = {
 }
 
 
+def schedule_free(rule, kind, at, strength, theta, gradient, etas, b1=0.9, power=2.0):
+    """Return y and x after every step; `etas` has one value more than there are steps.
+
+    z steps, x is the average with weights (largest η so far, one step ahead)^power.
+    """
+    y = z = x = np.array(theta, np.float64)
+    ys, xs, total, top = [y], [x], 0.0, 0.0
+    for t, eta in enumerate(etas[:-1]):
+        rule.theta = y
+        g = gradient(y, t)
+        if kind in ("coupled", "penalized"):
+            g = g + strength * y
+        step = rule.direction(g)
+        if kind == "decoupled":
+            step = step + strength * (y if at == "y" else z)
+        z = z - eta * step
+        top = max(top, etas[t + 1])
+        total += top**power
+        c = top**power / total if total else 0.0
+        x = (1 - c) * x + c * z
+        y = b1 * x + (1 - b1) * z
+        ys.append(y)
+        xs.append(x)
+    return np.stack(ys), np.stack(xs)
+
+
 CORES.update(MORE)
