@@ -46,6 +46,7 @@ from .guide import convert as convert
 from .guide import recommend as recommend
 from .guide import scale as scale
 from .masks import by_depth as by_depth
+from .masks import by_ndim as by_ndim
 from .masks import everything as everything
 from .masks import kernels as kernels
 from .masks import mask_report as mask_report
@@ -60,6 +61,7 @@ from .normalized import scale_free as scale_free
 from .optimizers import OPTIMIZERS as OPTIMIZERS
 from .optimizers import core as core
 from .optimizers import optimizer as optimizer
+from .optimizers import schedule_free as schedule_free
 from .schedules import Schedule as Schedule
 from .schedules import constant as constant
 from .schedules import cosine as cosine

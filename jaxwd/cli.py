@@ -4,9 +4,11 @@ import importlib.resources
 import importlib.util
 import pathlib
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from tyro.conf import Positional
 
@@ -132,8 +134,9 @@ def _names(kind: str) -> list[str]:
         from jaxwd.optimizers import OPTIMIZERS
 
         return [
-            f"{name:16}{', '.join(f'{k}={v}' for k, v in row.defaults.items())}"
+            line
             for name, row in OPTIMIZERS.items()
+            for line in _described(name, row.defaults, row.note)
         ]
     if kind == "schemes":
         from jaxwd import decay
@@ -162,6 +165,15 @@ def _names(kind: str) -> list[str]:
     from jaxwd.data import NAMES
 
     return [*NAMES, "tfds:NAME", "folder:PATH"]
+
+
+def _described(name: str, settings: Mapping[str, Any], note: str) -> list[str]:
+    """Return a name with its settings, and below it what to mind."""
+    said = ", ".join(f"{key}={value}" for key, value in settings.items())
+    lines = textwrap.wrap(f"{name:16}{said}", 78, subsequent_indent=" " * 16)
+    return lines + textwrap.wrap(
+        textwrap.indent(note, " " * 18), 78, subsequent_indent=" " * 18
+    )
 
 
 def _first_line(value: object) -> str:

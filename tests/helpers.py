@@ -3,11 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import rules
+import rules_more
 
 import jaxwd as wd
 
 OPTIMIZERS = tuple(rules.CORES)
+INSIDE = tuple(name for name in OPTIMIZERS if name.endswith(".inside"))
+BESIDE = tuple(name for name in OPTIMIZERS if name not in INSIDE)
 
 # (kind, times): how each scheme is made from a strength.
 SCHEMES = {
@@ -21,6 +25,17 @@ SCHEMES = {
         lambda strength, times=times, **kw: wd.decoupled(strength, times=times, **kw),
     )
     for times in ("lr", "schedule", "constant", "corrected")
+}
+
+# What a core refuses, and the words it must say.
+REFUSED = {
+    (name, f"decoupled-{times}"): (
+        rf"optimizer '{name}' does not take decoupled\(.*, times={times}\): inside the "
+        rf"core only the learning rate .* use .*times='lr'.* or optimizer "
+        rf"'{name.removesuffix('.inside')}', which decays beside the core"
+    )
+    for name in INSIDE
+    for times in ("schedule", "constant", "corrected")
 }
 
 STEPS = 120
@@ -59,8 +74,62 @@ def toy_gradient(params, t):
     return {k: h[k] * (params[k] - 1.0) + jnp.asarray(z[k])[t] for k in params}
 
 
+def toy_loss(params):
+    """Return the toy problem's loss without its disturbance, for its curvature."""
+    h = curvatures()
+    return sum((0.5 * h[k] * (params[k] - 1.0) ** 2).sum() for k in params)
+
+
+EXTRA = {"obj_fn": toy_loss}
+"""What some cores ask of `update` beside the gradient; all others ignore it."""
+
+
+def build(name, rate, **settings):
+    """Return the optimizer `name` with the hyperparameters that the toy problem needs."""
+    return wd.optimizer(name, rate, **rules_more.HYPER.get(name, {}), **settings)
+
+
+def oracle(name, kind, times, strength, params):
+    """Return every leaf's trajectory by the NumPy rule; kernels alone decay."""
+    leaves = {k: np.asarray(v) for k, v in params.items()}
+    h, z = curvatures(), noise()
+    decays = {k: np.full(v.shape, float(k == "kernel")) for k, v in leaves.items()}
+    if getattr(rules.CORES[name](), "whole", False):  # the rule sees all leaves at once
+        h, z, decays, leaves = (
+            {
+                "": np.concatenate(
+                    [t[k].reshape(*t[k].shape[:n], -1) for k in params], -1
+                )
+            }
+            for t, n in ((h, 0), (z, 1), (decays, 0), (leaves, 0))
+        )
+    paths = {
+        k: rules.trajectory(
+            name,
+            kind,
+            times,
+            strength,
+            leaves[k],
+            lambda theta, t, k=k: h[k] * (theta - 1.0) + z[k][t],
+            etas(),
+            ALPHA,
+            decays[k],
+        )
+        for k in leaves
+    }
+    if "" not in paths:
+        return paths
+    ends = np.cumsum([np.size(v) for v in params.values()])[:-1]
+    parts = np.split(paths[""], ends, axis=-1)
+    return {
+        k: part.reshape(-1, *v.shape)
+        for (k, v), part in zip(params.items(), parts, strict=True)
+    }
+
+
 def descend(tx, params, decay, steps=STEPS, gradient=toy_gradient):
     """Return every leaf's trajectory under `tx`, penalties included in the gradient."""
+    tx = optax.with_extra_args_support(tx)
 
     def step(carry, t):
         params, state = carry
@@ -68,7 +137,7 @@ def descend(tx, params, decay, steps=STEPS, gradient=toy_gradient):
         if decay.kind == "penalized":
             extra = jax.grad(lambda p: wd.penalties.of_scheme(decay, p, t))(params)
             grads = jax.tree.map(jnp.add, grads, extra)
-        updates, state = tx.update(grads, state, params)
+        updates, state = tx.update(grads, state, params, **EXTRA)
         params = jax.tree.map(jnp.add, params, updates)
         return (params, state), params
 

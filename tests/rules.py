@@ -236,12 +236,15 @@ def trajectory(core, kind, times, strength, theta, gradient, etas, alpha, decays
     rule = CORES[core]()
     path = [np.array(theta, np.float64)]
     for t, eta in enumerate(etas):
-        theta, lam = path[-1], strength(t) if decays else 0.0
+        theta, lam = path[-1], strength(t) * decays
         g = gradient(theta, t)
+        rule.theta, rule.curvature = theta, gradient(theta + 1.0, t) - g  # some ask
         if kind in ("coupled", "penalized"):
             g = g + lam * theta
+        if inside := kind == "decoupled" and core.endswith(".inside"):
+            rule.inside = lam * theta
         new = theta - eta * rule.direction(g)
-        if kind == "decoupled":
+        if kind == "decoupled" and not inside:
             new = new - SHRINK[times](eta, alpha) * lam * theta
         path.append(new)
     return np.stack(path)

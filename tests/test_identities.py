@@ -26,8 +26,8 @@ def path(tx, decay=None, steps=60, dtype=np.float32):
 def test_penalized_equals_coupled_for_every_core(name, x64):
     a, b = wd.penalized(0.05), wd.coupled(0.05)
     helpers.assert_trees_close(
-        path(wd.optimizer(name, helpers.RATE, decay=a), a, dtype=np.float64),
-        path(wd.optimizer(name, helpers.RATE, decay=b), b, dtype=np.float64),
+        path(helpers.build(name, helpers.RATE, decay=a), a, dtype=np.float64),
+        path(helpers.build(name, helpers.RATE, decay=b), b, dtype=np.float64),
         rtol=1e-9,
         atol=1e-12,
     )
@@ -36,8 +36,8 @@ def test_penalized_equals_coupled_for_every_core(name, x64):
 @pytest.mark.parametrize("name", helpers.OPTIMIZERS)
 def test_coupled_equals_decoupled_for_plain_sgd_only(name):
     a, b = wd.coupled(0.3), wd.decoupled(0.3)
-    one = path(wd.optimizer(name, helpers.RATE, decay=a))
-    other = path(wd.optimizer(name, helpers.RATE, decay=b))
+    one = path(helpers.build(name, helpers.RATE, decay=a))
+    other = path(helpers.build(name, helpers.RATE, decay=b))
     gap = np.abs(np.asarray(one["kernel"] - other["kernel"])).max()
     if name in ("sgd", "torch.sgd"):
         assert gap < 1e-6
@@ -125,6 +125,75 @@ ALIASES = {
     "radam": (optax.radam, functools.partial(wd.optimizer, "radam")),
     "adabelief": (optax.adabelief, functools.partial(wd.optimizer, "adabelief")),
     "yogi": (optax.yogi, functools.partial(wd.optimizer, "yogi")),
+    "lamb": (
+        lambda rate: optax.lamb(rate, weight_decay=0.1, mask=KERNELS),
+        functools.partial(wd.optimizer, "lamb.inside", decay=wd.decoupled(0.1)),
+    ),
+    "lamb without decay": (optax.lamb, functools.partial(wd.optimizer, "lamb")),
+    "novograd without decay": (
+        optax.novograd,
+        functools.partial(wd.optimizer, "novograd"),
+    ),
+    "adan": (
+        lambda rate: optax.adan(rate, weight_decay=0.1, mask=KERNELS),
+        functools.partial(wd.optimizer, "adan", decay=wd.decoupled(0.1)),
+    ),
+    "adopt": (optax.contrib.adopt, functools.partial(wd.optimizer, "adopt")),
+    "ademamix": (
+        lambda rate: optax.contrib.ademamix(rate, weight_decay=0.1, mask=KERNELS),
+        functools.partial(wd.optimizer, "ademamix", decay=wd.decoupled(0.1)),
+    ),
+    "muon": (
+        lambda rate: optax.contrib.muon(rate, weight_decay=0.1),
+        functools.partial(
+            wd.optimizer, "muon", decay=wd.decoupled(0.1, where=wd.by_ndim(vectors=0))
+        ),
+    ),
+    "muon, vectors too": (
+        lambda rate: optax.contrib.muon(
+            rate, weight_decay=0.1, adam_weight_decay=0.05, consistent_rms=0.2
+        ),
+        functools.partial(
+            wd.optimizer,
+            "muon",
+            consistent_rms=0.2,
+            decay=wd.decoupled(0.1, where=wd.by_ndim(matrices=1.0, vectors=0.5)),
+        ),
+    ),
+    "sophia": (
+        lambda rate: optax.contrib.sophia(
+            rate, weight_decay=0.1, weight_decay_mask=KERNELS
+        ),
+        functools.partial(wd.optimizer, "sophia", decay=wd.decoupled(0.1)),
+    ),
+}
+
+# Aliases that have the learning rate inside: the same while it stays constant. A power
+# of two moves through a product without rounding, so the bits can be compared.
+RATE_INSIDE = {
+    "lars": (
+        lambda rate: optax.lars(rate, weight_decay=0.1, weight_decay_mask=KERNELS),
+        functools.partial(wd.optimizer, "lars", decay=wd.coupled(0.1)),
+        2.0**6,
+    ),
+    "adafactor": (
+        lambda rate: optax.adafactor(
+            rate, 2, weight_decay_rate=0.01, weight_decay_mask=KERNELS, momentum=0.9
+        ),
+        functools.partial(
+            wd.optimizer,
+            "adafactor",
+            min_dim_size_to_factor=2,
+            momentum=0.9,
+            decay=wd.decoupled(0.01, times="constant"),
+        ),
+        2.0**-6,
+    ),
+    "prodigy": (
+        optax.contrib.prodigy,
+        functools.partial(wd.optimizer, "prodigy"),
+        2.0**-1,
+    ),
 }
 
 
@@ -133,6 +202,32 @@ ALIASES = {
 def test_optax_alias_is_matched_exactly(alias, rate):
     theirs, ours = ALIASES[alias]
     helpers.assert_trees_equal(path(theirs(rate)), path(ours(rate)))
+
+
+@pytest.mark.parametrize("alias", RATE_INSIDE)
+def test_optax_alias_with_its_rate_inside_is_matched_at_a_constant_rate_only(alias):
+    theirs, ours, rate = RATE_INSIDE[alias]
+    helpers.assert_trees_equal(path(theirs(rate)), path(ours(rate)))
+    moving = wd.one_cycle(rate, steps=60)
+    a, b = path(theirs(moving))["kernel"], path(ours(moving))["kernel"]
+    assert np.abs(np.asarray(a - b)).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "alias", "rate"),
+    [
+        ("lamb.inside", optax.lamb, helpers.RATE),
+        ("novograd.inside", optax.novograd, helpers.RATE),
+        ("prodigy.inside", optax.contrib.prodigy, 0.5),
+    ],
+)
+def test_inside_is_where_optax_has_it(name, alias, rate, x64):
+    decay = wd.decoupled(0.1, where=wd.everything)
+    theirs = path(alias(rate, weight_decay=0.1), dtype=np.float64)
+    ours = path(wd.optimizer(name, rate, decay=decay), dtype=np.float64)
+    helpers.assert_trees_close(theirs, ours, rtol=1e-12, atol=1e-12)
+    free = path(wd.optimizer(name, rate), dtype=np.float64)
+    assert np.abs(free["bias"] - ours["bias"]).max() > 1e-3
 
 
 # --- properties -----------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Put a core, a learning rate, a decay scheme and a clip into one Optax chain."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -58,7 +59,8 @@ def compose(
         frozen: rules for leaves that never move, neither by gradient nor by decay.
 
     Returns:
-        An ordinary Optax transformation. Its `update` needs `params`.
+        An ordinary Optax transformation. Its `update` needs `params`, and hands extra
+        arguments such as `obj_fn=` to a core that asks for them.
 
     Raises:
         InputError: negative learning rate, λ so large that a step would flip signs,
@@ -94,10 +96,14 @@ def chain_around(
     peak: Scalar | None,
     frozen: Where | None,
     gains: Gains | None = None,
+    inside: Callable[[optax.GradientTransformation], optax.GradientTransformation]
+    | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Do what `compose` does for a core that is known to be one, without probing it.
 
-    `gains` says what the core makes of a gradient, where that is known.
+    `gains` says what the core makes of a gradient, where that is known. `inside` builds
+    the core with decay(direction) at a place inside it, instead of beside it; what a
+    step then shrinks depends on the core.
     """
     decay = none() if decay is None else decay
     if not isinstance(decay, DecayScheme):
@@ -110,8 +116,11 @@ def chain_around(
         require("peak", peak, 0.0, open_low=True)
     rates = Rates(learning_rate, peak_of(learning_rate, peak))
     placed = RULES[decay.kind].place(decay, rates)
-    shrink = shrink_of_unit(decay, rates, gains)
+    shrink = None if inside else shrink_of_unit(decay, rates, gains)
     _require_positive_factor(decay, rates, shrink)
+    if inside is not None:
+        core = inside(optax.chain(optax.identity(), *placed.direction))
+        placed = placed._replace(direction=())
     chain = with_gradient(
         optax.chain(
             *placed.gradient,

@@ -7,6 +7,7 @@ from jaxwd.masks.rules import Rule as Rule
 from jaxwd.masks.rules import Rules as Rules
 from jaxwd.masks.rules import Where as Where
 from jaxwd.masks.rules import by_depth as by_depth
+from jaxwd.masks.rules import by_ndim as by_ndim
 from jaxwd.masks.rules import everything as everything
 from jaxwd.masks.rules import kernels as kernels
 from jaxwd.masks.rules import matrices as matrices

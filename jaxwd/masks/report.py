@@ -66,7 +66,7 @@ def mask_report(where: Where, params: Tree) -> MaskReport:
             name,
             np.shape(leaf),
             0.0 if rule is None else rule.multiplier,
-            None if rule is None else rule.pattern,
+            None if rule is None else rule.leaves,
         )
         for (name, leaf), rule in zip(
             named_leaves(params), decided.values(), strict=True

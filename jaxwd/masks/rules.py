@@ -39,6 +39,11 @@ class Rule:
             ) from None
         require(f"multiplier of rule {self.pattern!r}", self.multiplier, 0.0)
 
+    @property
+    def leaves(self) -> str:
+        """Return in words which leaves are meant: the pattern, and how many axes."""
+        return self.pattern + (f" (ndim ≥ {self.min_ndim})" if self.min_ndim else "")
+
     def matches(self, name: str, leaf: Any) -> bool:
         """Say whether the leaf `name` is meant by this rule."""
         fits = np.ndim(leaf) >= self.min_ndim
@@ -102,7 +107,7 @@ class Rules:
 
     def __str__(self) -> str:
         return ", ".join(
-            r.pattern + (f" ×{r.multiplier:g}" if r.multiplier != 1 else "")
+            r.leaves + (f" ×{r.multiplier:g}" if r.multiplier != 1 else "")
             for r in self.table
         )
 
@@ -175,6 +180,30 @@ matrices = Rules((Rule(r".*", min_ndim=2),))
 
 everything = Rules((Rule(r".*"),))
 """Every leaf, biases and normalisation scales included."""
+
+
+def by_ndim(*, matrices: float = 1.0, vectors: float = 0.0) -> Rules:
+    """λ × `matrices` on leaves with two axes or more, λ × `vectors` on all others.
+
+    Both strengths are said aloud and printed, as optimizers want them that treat the
+    two kinds differently, such as Muon.
+
+    Args:
+        matrices: multiplier of the strength on leaves with two axes or more.
+        vectors: on all others: biases, scales, scalars. The default 0 is what
+            `optax.contrib.muon` does without saying so.
+
+    Raises:
+        InputError: a negative number. At `init`: parameters without one of the kinds.
+
+    Stacked layers (`nn.scan`, `vmap`) give biases a second axis: use names there.
+
+    >>> print(by_ndim(matrices=1.0, vectors=0.1))
+    .* (ndim ≥ 2), .* ×0.1
+    """
+    require("by_ndim: matrices", matrices, 0.0)
+    require("by_ndim: vectors", vectors, 0.0)
+    return Rules((Rule(".*", matrices, min_ndim=2), Rule(".*", vectors)))
 
 
 def _idle_rule(rule: Rule, leaves: list[tuple[str, Any]]) -> InputError:

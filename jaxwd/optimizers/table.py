@@ -2,38 +2,23 @@
 
 Every row builds a *core* from `optax.scale_by_*`: no learning rate, no decay of its
 own, so that each scheme of `jaxwd.decay` means the same over each of them. Names that
-begin with `torch.` follow torch's form and defaults; the others follow Optax.
+begin with `torch.` follow torch's form and defaults; the others follow Optax. In the
+rows that end in `.inside`, `decoupled(λ)` enters the core where its paper or Optax has
+it, so λ is multiplied by what comes behind that place as well as by η_t.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import functools
 from typing import Any
 
 import optax
 
 from jaxwd.decay import DecayScheme
 from jaxwd.decay.compose import Gains, chain_around
-from jaxwd.errors import InputError, concrete, require, unknown
-from jaxwd.masks import Where
-from jaxwd.optimizers import torch_forms
+from jaxwd.errors import InputError, concrete, unknown
+from jaxwd.masks import Where, rules
+from jaxwd.optimizers import estimates, layerwise, muon, torch_forms
+from jaxwd.optimizers.row import Core
 from jaxwd.schedules import Scalar, ScalarOrSchedule
-
-
-@dataclass(frozen=True)
-class Core:
-    """One row: how to build a core, with which defaults.
-
-    Attributes:
-        build: function(**hyperparameters) → core.
-        defaults: every hyperparameter the row accepts, with its default.
-        gains: hyperparameters → what the core makes of a gradient that stays the
-            same, so that coupled decay shrinks by η·gain·λ a step; None where the core
-            rescales gradients and the shrink depends on the data.
-    """
-
-    build: Callable[..., optax.GradientTransformation]
-    defaults: dict[str, Any] = field(default_factory=dict)
-    gains: Callable[[dict[str, Any]], Gains | None] = lambda hyper: None
 
 
 def _momentum(nesterov: bool) -> Core:
@@ -81,6 +66,53 @@ OPTIMIZERS: dict[str, Core] = {
         _ADAM | {"eps": 1e-3, "eps_root": 0.0, "initial_accumulator_value": 1e-6},
     ),
     "lion": Core(optax.scale_by_lion, {"b1": 0.9, "b2": 0.99}),
+    "lamb": Core.beside(layerwise.lamb),
+    "lamb.inside": Core.inside(layerwise.lamb, note="λθ inside the trust ratio"),
+    "lars": Core.of(
+        layerwise.lars,
+        note="coupled is the paper's; learning rate behind the momentum, as in torch",
+    ),
+    "novograd": Core(
+        optax.scale_by_novograd, {"b1": 0.9, "b2": 0.25, "eps": 1e-6, "eps_root": 0.0}
+    ),
+    "novograd.inside": Core.inside(layerwise.novograd, note="λθ inside the momentum"),
+    "adafactor": Core.of(
+        layerwise.adafactor,
+        unit_interval=(),
+        note='Optax\'s own decay is decoupled(λ, times="constant")',
+    ),
+    "muon": Core.of(
+        muon.scale_by_muon,
+        unit_interval=("beta", "b1", "b2"),
+        note="Adam on all but matrices; where=by_ndim(matrices=…, vectors=…)",
+    ),
+    "adan": Core(
+        optax.scale_by_adan,
+        {"b1": 0.98, "b2": 0.92, "b3": 0.99, "eps": 1e-8, "eps_root": 1e-8},
+        unit_interval=("b1", "b2", "b3"),
+        note="weights the gradient's difference by 1 − b2, the paper by b2; "
+        "the paper's decay is a proximal step",
+    ),
+    "adopt": Core(
+        optax.contrib.scale_by_adopt,
+        {"b1": 0.9, "b2": 0.9999, "eps": 1e-6, "nesterov": False, "use_clipping": True},
+        note="the first gradient only fills v and moves nothing",
+    ),
+    "ademamix": Core(
+        optax.contrib.scale_by_ademamix,
+        _ADAM | {"b3": 0.9999, "alpha": 5.0, "eps_root": 0.0},
+        unit_interval=("b1", "b2", "b3"),
+        note="b3 and alpha may be schedules of the step, as in the paper",
+    ),
+    "sophia": Core.of(
+        estimates.sophia, needs=("obj_fn",), note="update(…, obj_fn=loss of params)"
+    ),
+    "prodigy": Core.beside(
+        estimates.prodigy, note="learning rate near 1, which multiplies λ too"
+    ),
+    "prodigy.inside": Core.inside(
+        estimates.prodigy, note="λθ inside, multiplied by the estimated step size"
+    ),
     "torch.sgd": _sgd(),
     "torch.momentum": _momentum(nesterov=False),
     "torch.nesterov": _momentum(nesterov=True),
@@ -99,22 +131,20 @@ OPTIMIZERS: dict[str, Core] = {
 """Name → row. Names without `torch.` are Optax's forms with Optax's defaults."""
 
 
-def lookup(name: str, hyper: dict[str, Any]) -> tuple[Core, dict[str, Any]]:
-    """Return the row `name` and its hyperparameters with `hyper` filled in."""
+def lookup(
+    name: str, hyper: dict[str, Any], decay: DecayScheme | None = None
+) -> tuple[Core, dict[str, Any]]:
+    """Return the row `name` and its hyperparameters with `hyper` filled in.
+
+    Raises:
+        InputError: unknown name or setting, or a scheme the row does not take.
+    """
     if name not in OPTIMIZERS:
         raise unknown("optimizer", name, OPTIMIZERS)
     row = OPTIMIZERS[name]
-    for key, value in hyper.items():
-        if key not in row.defaults:
-            allowed = ", ".join(row.defaults) or "no hyperparameters"
-            raise InputError(
-                f"optimizer {name!r} does not take {key}={value}; it takes {allowed}"
-            )
-    filled = row.defaults | hyper
-    for key in ("momentum", "b1", "b2", "rho", "decay", "alpha"):
-        if key in filled:
-            require(f"{name}: {key}", filled[key], 0.0, 1.0)
-    return row, filled
+    if isinstance(decay, DecayScheme):
+        row.require_takes(name, decay)
+    return row, row.filled(name, hyper)
 
 
 def core(name: str, **hyper: Any) -> optax.GradientTransformation:
@@ -160,7 +190,9 @@ def optimizer(
         **hyper: the core's own settings, as in `OPTIMIZERS[name].defaults`.
 
     Raises:
-        InputError: unknown name or setting; and all that `compose` refuses.
+        InputError: unknown name or setting; a scheme that an `.inside` row does not
+            take; frozen leaves over a core that needs the whole loss; and all that
+            `compose` refuses.
 
     `optimizer("adam", η, decay=decoupled(λ))` equals `optax.adamw(η, weight_decay=λ)`
     with a kernels-only mask, bit for bit.
@@ -169,7 +201,14 @@ def optimizer(
     >>> rate = cosine(3e-3, steps=10_000, warmup=500)
     >>> tx = optimizer("adam", rate, decay=decoupled(0.1))
     """
-    row, filled = lookup(name, hyper)
+    row, filled = lookup(name, hyper, decay)
+    if row.needs and frozen is not None:
+        raise InputError(
+            f"optimizer {name!r} does not take frozen={rules(frozen)}: it calls "
+            f"{row.needs[0]} with the trained leaves alone; leave frozen leaves out of "
+            "params, and let the loss hold them"
+        )
+    around = row.around
     return chain_around(
         row.build(**filled),
         learning_rate=learning_rate,
@@ -178,4 +217,5 @@ def optimizer(
         peak=peak,
         frozen=frozen,
         gains=row.gains(filled),
+        inside=None if around is None else functools.partial(around, **filled),
     )

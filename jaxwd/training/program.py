@@ -154,7 +154,13 @@ def compile_program(
         state: State, numbers: Numbers, root: jax.Array, index: Any, arrays: Arrays
     ) -> tuple[State, jax.Array, jax.Array, Info]:
         recipe = structure.with_numbers(numbers)
-        hyper = Hyper(recipe.rate(total), recipe.decay, recipe.dropout, clip_of(recipe))
+        hyper = Hyper(
+            recipe.rate(total),
+            recipe.decay,
+            recipe.dropout,
+            clip_of(recipe),
+            recipe.decays_inside,
+        )
         step = make_step(model, score, chain_of(recipe, total), hyper, axis=spread.axis)
         order_key = jax.random.fold_in(jax.random.fold_in(root, 1), index)
         dropout_key = jax.random.fold_in(root, 2)

@@ -11,7 +11,7 @@ from jaxwd.decay import DecayScheme, Shrink, none, shrink
 from jaxwd.errors import InputError, require, unknown
 from jaxwd.masks import kernels
 from jaxwd.models import Model
-from jaxwd.optimizers.table import gain, lookup
+from jaxwd.optimizers.table import OPTIMIZERS, gain, lookup
 from jaxwd.schedules import SHAPES, ScalarOrSchedule, Schedule, schedule
 
 Options = tuple[tuple[str, Any], ...]
@@ -97,7 +97,12 @@ class Recipe:
             raise unknown("schedule", self.schedule, SHAPES)
         if self.clip is not None:
             clips.by_name(self.clip, self.clip_at)
-        lookup(self.optimizer, dict(self.optimizer_options))
+        row, _ = lookup(self.optimizer, dict(self.optimizer_options), self.decay)
+        if row.needs:
+            raise InputError(
+                f"optimizer={self.optimizer!r} needs {row.needs[0]}= at every update, "
+                "which a training does not give; use jaxwd.optimizer in a loop of yours"
+            )
         if not isinstance(self.model, Model) and self.model not in ("cnn", "mlp"):
             raise unknown("model", self.model, ["cnn", "mlp"])
 
@@ -110,6 +115,12 @@ class Recipe:
                 f"decay=jaxwd.decoupled({self.decay!r})"
             )
         return self.decay.strength
+
+    @property
+    def decays_inside(self) -> bool:
+        """Say whether λθ passes through a part of the core, as in `lamb.inside`."""
+        inside = OPTIMIZERS[self.optimizer].around is not None
+        return inside and self.decay.kind == "decoupled"
 
     def steps_per_epoch(self, examples: int) -> int:
         """Return the whole batches in `examples` training examples.
@@ -136,6 +147,8 @@ class Recipe:
 
     def shrink(self, examples: int) -> Shrink | None:
         """Return the realised shrink over the run; None where it is core-dependent."""
+        if self.decays_inside:
+            return None
         steps = self.steps_per_epoch(examples) * self.epochs
         own_gain = gain(self.optimizer, **dict(self.optimizer_options))
         return shrink(self.decay, self.rate(steps), steps=steps, gain=own_gain)

@@ -42,7 +42,8 @@ class Info(NamedTuple):
         grad_norm: ‖g‖ of the data loss (of the whole objective for `penalized`).
         update_norm: ‖θ' − θ‖.
         decay_share: the decay's part where it enters, ‖decay‖/(‖decay‖ + ‖rest‖):
-            λθ against the gradient if coupled, d_tλθ against η_t·u if decoupled.
+            λθ against the gradient if coupled, d_tλθ against η_t·u if decoupled,
+            NaN where it enters inside the core.
         learning_rate: η_t.
     """
 
@@ -63,6 +64,7 @@ class Hyper(NamedTuple):
     decay: DecayScheme
     dropout: ScalarOrSchedule
     clip: optax.GradientTransformation | None = None
+    decays_inside: bool = False
 
 
 def make_step(
@@ -137,6 +139,8 @@ def decay_share(hyper: Hyper, state: State, grads: Tree, updates: Tree) -> jax.A
     decay = hyper.decay
     if decay.kind == "none":
         return jnp.zeros(())
+    if hyper.decays_inside:  # nobody sees what the core made of it
+        return jnp.full((), jnp.nan)
     if decay.kind == "penalized":  # the gradient contains it already
         decayed = jax.grad(lambda p: penalties.of_scheme(decay, p, state.step))(
             state.params

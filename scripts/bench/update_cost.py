@@ -79,6 +79,7 @@ class Updater:
         )
         self.compiled = lowered.compile()
         memory = self.compiled.memory_analysis()
+        assert memory is not None
         extra = memory.temp_size_in_bytes + memory.output_size_in_bytes
         self.bytes = memory.argument_size_in_bytes + extra - memory.alias_size_in_bytes
 
@@ -114,7 +115,7 @@ def main():
     count = sum(x.size for x in jax.tree.leaves(adamw.params))
     text = "\n".join(
         [
-            f"# {__doc__.splitlines()[0]}",
+            f"# {(__doc__ or '').splitlines()[0]}",
             "",
             "| scheme over Adam | ms an update | min–max | time ÷ adamw, same round | "
             "memory ÷ adamw |",
