@@ -274,6 +274,9 @@ def trajectory(rule, cores, start, gradient, etas, alpha):
     memory = Memory(start=theta["kernel"], seen=set())
     for t, eta in enumerate(etas):
         g = gradient(theta, t)
+        ahead = gradient({k: leaf + 1.0 for k, leaf in theta.items()}, t)
+        for k, core in cores.items():  # some ask for their weights and the curvature
+            core.theta, core.curvature = theta[k], ahead[k] - g[k]
         theta = {
             "kernel": rule(
                 memory, theta["kernel"], g, cores["kernel"].direction, eta, alpha
