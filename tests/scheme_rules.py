@@ -65,6 +65,14 @@ def to_ema(m, x, g, u, eta, alpha, lam=STRENGTH, beta=0.9):
     return x - eta * u(g["kernel"]) - eta * lam * (x - m.ema)
 
 
+def to_ema_debiased(m, x, g, u, eta, alpha, lam=STRENGTH, beta=0.9):
+    """The average of all weights so far, each by how long ago it was."""
+    m.all = [*m.get("all", []), x]
+    shares = beta ** np.arange(len(m.all))[::-1]
+    ema = np.tensordot(shares / shares.sum(), np.stack(m.all), 1)
+    return x - eta * u(g["kernel"]) - eta * lam * (x - ema)
+
+
 def to_norm(m, x, g, u, eta, alpha, lam=STRENGTH, r=2.0):
     return x * (1 - eta * lam * (1 - r / np.linalg.norm(x))) - eta * u(g["kernel"])
 

@@ -493,7 +493,7 @@ def test_the_words_for_jaxwd_make_the_scheme(name):
 def test_large_sizes_are_written_in_full():
     said = {"source": "coupled", "target": "l2_per_example", "examples": 1_281_167}
     got = wd.convert(1e-4, **said)
-    assert eval(got.jaxwd, {"wd": wd}).examples == 1_281_167
+    assert dict(eval(got.jaxwd, {"wd": wd}).settings)["examples"] == 1_281_167
     assert "examples = 1281167" in got.assumed
 
 

@@ -50,6 +50,10 @@ SCHEMES = {
         scheme_rules.to_ones,
     ),
     "to_ema": (wd.to_ema(wd.decoupled(STRENGTH), beta=0.9), scheme_rules.to_ema),
+    "to_ema debiased": (
+        wd.to_ema(wd.decoupled(STRENGTH), beta=0.9, debias=True),
+        scheme_rules.to_ema_debiased,
+    ),
     "to_norm": (wd.to_norm(wd.decoupled(STRENGTH), 2.0), scheme_rules.to_norm),
     "to_norm of its own": (
         wd.to_norm(wd.decoupled(STRENGTH)),
@@ -732,6 +736,10 @@ BAD = [
     (lambda: wd.proximal(0.1, penalty="p_norm", p=0.0), r"p=0 is not allowed"),
     (lambda: wd.proximal(0.1, penalty="elastic_net", l1_ratio=2), r"in \[0, 1\]"),
     (lambda: wd.to_ema(wd.decoupled(0.1), beta=1.5), r"beta=1.5 is not allowed"),
+    (
+        lambda: wd.to_ema(wd.decoupled(0.1), beta=1.0, debias=True),
+        "beta=1 with debias takes no weight in",
+    ),
     (lambda: wd.to_norm(wd.decoupled(0.1), -1.0), r"norm=-1 is not allowed"),
     (
         lambda: wd.optimizer("sgd", 1.0, decay=wd.to_init(wd.decoupled(2.0))),

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxwd.decay.scheme import DecayScheme
-from jaxwd.errors import InputError, require
+from jaxwd.errors import InputError, concrete, require
 from jaxwd.trees import Tree, map_named, named_leaves
 
 Array = jax.Array
@@ -49,14 +49,23 @@ def _start_norm(x: Array, norm: Any) -> Array:
     return own if norm is None else jnp.asarray(norm, own.dtype)
 
 
-def _ema(state: Array, x: Array, beta: Any) -> tuple[Array, Array]:
-    average = beta * state + (1 - beta) * x
-    return average, average
+def _start_ema(x: Array, beta: Any, debias: bool = False) -> tuple[Array, Array]:
+    """Σ of the weights taken in and Σ of their shares; θ₀ counts as all of them or none."""
+    share = jnp.asarray(0.0 if debias else 1.0, x.dtype)
+    return share * x, share
+
+
+def _ema(
+    state: tuple[Array, Array], x: Array, beta: Any, debias: bool = False
+) -> tuple[Array, tuple[Array, Array]]:
+    total, share = state
+    total, share = beta * total + (1 - beta) * x, beta * share + (1 - beta)
+    return total / share, (total, share)
 
 
 ANCHORS: dict[str, Anchor] = {
     "to_init": Anchor(jnp.copy, lambda state, x: (state, state)),
-    "to_ema": Anchor(lambda x, beta: jnp.copy(x), _ema),
+    "to_ema": Anchor(_start_ema, _ema),
     "to_norm": Anchor(_start_norm, _towards_norm),
 }
 """Name → row. `to_tree` is not here: its anchor is given, not made from the weights."""
@@ -95,7 +104,9 @@ def to_tree(scheme: DecayScheme, tree: Tree) -> DecayScheme:
     return DecayScheme.with_choice(scheme, "anchor", "to_tree", tree=Held(tree))
 
 
-def to_ema(scheme: DecayScheme, *, beta: float = 0.999) -> DecayScheme:
+def to_ema(
+    scheme: DecayScheme, *, beta: float = 0.999, debias: bool = False
+) -> DecayScheme:
     """Decay towards the running average of the weights: ē ← βē + (1 − β)θ; θ − ē.
 
     The average takes the weights before the step in, then pulls. d_tλ = 1 puts θ on ē.
@@ -103,15 +114,28 @@ def to_ema(scheme: DecayScheme, *, beta: float = 0.999) -> DecayScheme:
     Args:
         scheme: `coupled`, `decoupled` or `proximal`.
         beta: β in [0, 1); about 1/(1 − β) steps are remembered. Default 0.999.
+        debias: how it begins. False, the default: ē = θ₀, so for the first 1/(1 − β)
+            steps this is nearly `to_init`. True: ē is the average of the weights seen,
+            Σβ^(t−i)θ_i/Σβ^(t−i) over i ≤ t, as in heavyball; the pull is then weak at
+            first, and 0 in the first step.
 
-    Source: heavyball's `weight_decay_to_ema`.
+    Raises:
+        InputError: β = 1 with `debias`, an average that takes no weight in.
+
+    Source: heavyball's `weight_decay_to_ema`, with `debias`.
 
     >>> from jaxwd import decoupled
     >>> print(to_ema(decoupled(0.1), beta=0.99))
     decoupled(0.1, times=lr, to_ema(beta=0.99))
     """
     require("to_ema: beta", beta, 0.0, 1.0)
-    return DecayScheme.with_choice(scheme, "anchor", "to_ema", beta=beta)
+    if debias and concrete(beta) == 1:
+        raise InputError(
+            "to_ema: beta=1 with debias takes no weight in; give a number below 1, or "
+            "jaxwd.to_init for an average that stays"
+        )
+    begin = {"debias": True} if debias else {}
+    return DecayScheme.with_choice(scheme, "anchor", "to_ema", beta=beta, **begin)
 
 
 def to_norm(scheme: DecayScheme, norm: float | None = None) -> DecayScheme:

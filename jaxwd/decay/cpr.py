@@ -35,13 +35,13 @@ MEASURES: dict[str, Measure] = {
 }
 """`measure=` → R. The reference multiplies by θ where ∇‖θ‖₁ is sign θ."""
 
-BOUNDS: dict[str, tuple[str, Any]] = {
-    "uniform": ("kappa", ...),
-    "dependent": ("factor", 1.0),
-    "warm_start": ("steps", ...),
-    "inflection": ("every", 200),
+BOUNDS: dict[str, dict[str, Any]] = {
+    "uniform": {"kappa": ...},
+    "dependent": {"factor": 1.0},
+    "warm_start": {"steps": ...},
+    "inflection": {"every": 200, "average": 0.9},
 }
-"""`bound=` → the setting it takes, with its default."""
+"""`bound=` → the settings it takes, with their defaults; ... must be given."""
 
 
 class CprState(NamedTuple):
@@ -74,8 +74,8 @@ def cpr(
             - `"uniform"`, `kappa=`: the same κ for every leaf.
             - `"dependent"`, `factor=`: κ = factor·R(θ₀).
             - `"warm_start"`, `steps=`: κ = R(θ) after that many steps.
-            - `"inflection"`, `every=`: κ = R(θ) where the growth of ‖θ‖ (averaged,
-              looked at every `every` steps, default 200) begins to fall. Default.
+            - `"inflection"`, `every=`, `average=`: κ = R(θ) where the growth of ‖θ‖
+              (averaged with 0.9, looked at every 200 steps) begins to fall. Default.
         measure: R: `"l2"` Σθ² (default), `"l1"` Σ|θ|, `"std"` the standard deviation
             (μ is not divided by n).
         update: μ, the multiplier's step; 1 in the paper.
@@ -100,13 +100,16 @@ def cpr(
     if times not in ("constant", "lr"):
         raise unknown("times", times, ("constant", "lr"))
     require("cpr: update", update, 0.0, open_low=True)
-    name, default = BOUNDS[bound]
-    value = settings.pop(name, default)
-    if settings or value is ...:
+    known = BOUNDS[bound]
+    filled = known | settings
+    missing = [name for name, value in filled.items() if value is ...]
+    if missing or set(settings) - set(known):
         given = ", ".join(f"{k}={v}" for k, v in settings.items()) or "nothing"
-        raise InputError(f"cpr: bound={bound!r} takes {name}=, not {given}")
-    require(f"cpr: {name}", value, 0.0)
-    pairs = {"bound": bound, name: value, "measure": measure, "update": update}
+        takes = ", ".join(f"{name}=" for name in known)
+        raise InputError(f"cpr: bound={bound!r} takes {takes}, not {given}")
+    for name, value in filled.items():
+        require(f"cpr: {name}", value, 0.0)
+    pairs = {"bound": bound, **filled, "measure": measure, "update": update}
     return DecayScheme(
         "cpr", times=times, where=rules(where), settings=tuple(pairs.items())
     )
@@ -157,11 +160,11 @@ def _at_inflection(
 ) -> CprState:
     """Set κ once, when the relative growth of the averaged ‖θ‖ falls for the first time.
 
-    Copied until `every` steps, averaged with 0.9 after; compared from 3·`every` on, and
+    Copied until `every` steps, averaged after; compared from 3·`every` on, and
     only while the growth is above 1 %.
     """
-    every = settings["every"]
-    averaged = 0.9 * state.average + 0.1 * size(new)
+    every, keep = settings["every"], settings["average"]
+    averaged = keep * state.average + (1 - keep) * size(new)
     average = jnp.where(now >= every, averaged, size(new))
     looked = (now > every) & (now % every == 0)
     growth = over(average - state.last, average)
