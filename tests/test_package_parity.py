@@ -2,9 +2,9 @@
 
 `TABLE` holds what a scheme of jaxwd computes too, `RULES` what is written out in NumPy
 in package_rules.py. When jaxwd gets a scheme for a case of `RULES`, give it a row in
-`TABLE`, here for an imagined `wd.ball`:
+`TABLE`, as was done for Hyperball:
 
-    "heavyball/hyperball": Row("rmsprop", lambda s: wd.ball(), {"decay": 0.999}),
+    "heavyball/hyperball": Row("adam", lambda s: wd.hyperball(), {"b1": 0.0}),
 
 Settings, version and λ of every case lie in the fixture, under "about".
 """
@@ -167,6 +167,16 @@ TABLE = {
     "keras/adam": Row("adam", wd.decoupled, {"eps": 1e-7}, **KERAS_EPS),
     "keras/lion": Row("lion", wd.decoupled),
     "keras/sgd": Row(momentum_of_steps, wd.decoupled),
+}
+
+DECAYED_FIRST = {"gap": 0.02, "why": "the ratio is that of the decayed weights"}
+TABLE |= {
+    "heavyball/hyperball": Row(
+        "adam", lambda s: wd.hyperball(), {"b1": 0.0}, **CLAMPED
+    ),
+    "timm/lamb inside": Row("lamb.inside", wd.decoupled),
+    "timm/lamb outside": Row("lamb", wd.decoupled, **DECAYED_FIRST),
+    "keras/lamb outside": Row("lamb", wd.decoupled, {"eps": 1e-7}, **DECAYED_FIRST),
 }
 
 CPR_BOUNDS = {
