@@ -40,6 +40,7 @@ from .decay import to_ema as to_ema
 from .decay import to_init as to_init
 from .decay import to_norm as to_norm
 from .decay import to_tree as to_tree
+from .diagnostics import balance as balance
 from .errors import Diverged as Diverged
 from .errors import InputError as InputError
 from .guide import convert as convert
