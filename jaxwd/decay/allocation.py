@@ -88,6 +88,8 @@ def stable(scheme: DecayScheme, *, b2: float = 0.999, eps: float = 1e-8) -> Deca
     large, as L2 under SGD does relative to the step; multiplying the loss by c divides
     the decay by c. λ is of SGD's size, about 5e-4, not AdamW's.
 
+    Nothing decays before the first gradient other than 0 has been seen.
+
     Args:
         scheme: `decoupled` or `coupled`.
         b2: β₂ of the average; give the core's own. Default 0.999, Adam's.

@@ -159,7 +159,8 @@ def proximal(
     first-order approximation; it never flips a sign, however large d_tλ is. For
     `penalty="l1"`, `"elastic_net"` and `"group_lasso"` it makes exact zeros, which
     gradient steps on the penalty do not. `"p_norm"` divides by 1 + d_tλ|θ|^(p−2) at the
-    weight before the step (pWD), which is stable for every p but no exact argmin.
+    weight before the step (pWD), which is stable for every p but no exact argmin; below
+    p = 2 a weight that is exactly 0 stays there, so leave leaves that start at 0 out.
 
     Args:
         strength: λ, multiplied by `times` as in `decoupled`; d_tλ is the threshold of

@@ -66,7 +66,8 @@ def cpr(
     """CPR: keep R(θ) ≤ κ by a multiplier of its own for every leaf.
 
     After the step: Λ ← max(0, Λ + (μ/n)(R(θ̃) − κ)); θ' = θ̃ − Λ∇R(θ̃), with n the
-    leaf's number of weights. While R ≤ κ it is the plain core; there is no λ.
+    leaf's number of weights. There is no λ. As long as Λ is 0 this is the plain core; a
+    Λ that has grown comes down by (μ/n)(κ − R) a step, so R falls below κ before that.
 
     Args:
         bound: where κ comes from:

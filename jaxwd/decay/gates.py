@@ -97,7 +97,8 @@ def tangent(
 
     A leaf with two axes or more counts as scale-free while max |cos(g, θ)| < δ/√n,
     tried for every output unit (last axis, n inputs) and then for the leaf as a whole.
-    There the radial part of the step is dropped, and decay is all that changes ‖θ‖.
+    There the radial part of the step is dropped, and decay is all that changes ‖θ‖. A
+    gradient of 0 passes the test, so such a leaf decays by `ratio`·λ.
 
     Args:
         scheme: a `decoupled` scheme with anchor 0.

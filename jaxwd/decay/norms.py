@@ -59,7 +59,8 @@ def radial_brake(
     """Let through only a part of each change of length: ‖θ'‖ = ‖θ‖ + s(‖θ̃‖ − ‖θ‖).
 
     Args:
-        outward: s where the step makes the leaf longer; 0 forbids growth.
+        outward: s where the step makes the leaf longer; 0 forbids growth, from 0 as
+            well.
         inward: s where it makes it shorter.
         where: which leaves; default kernels only.
 
@@ -102,7 +103,8 @@ def hyperball(*, where: Where = kernels) -> DecayScheme:
 
     Args:
         where: which leaves, whole leaves at a time; default kernels only. Leave out
-            embeddings and the weights of normalisations.
+            embeddings, the weights of normalisations, and a head that starts at 0: its
+            norm is held too.
 
     Source: Wen et al., Fantastic pretraining optimizers, Hyperball, 2026.
 
@@ -145,7 +147,8 @@ def rotational(
         beta: of the average of ‖û‖²; lower is stricter.
         center: drop the mean of each unit's step. The authors' code centres the
             weights themselves once as well: do so before `init` if you want that.
-        where: which leaves; default kernels only. A unit is the last axis.
+        where: which leaves; default kernels only. A unit is the last axis; one that
+            starts at 0 stays there.
         **hyper: b1, b2 or momentum of the core, where they are not the defaults.
 
     Source: Kosson et al., Rotational equilibrium, 2024; epfml/REQ.

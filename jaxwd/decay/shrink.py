@@ -15,6 +15,8 @@ from jaxwd.schedules import ScalarOrSchedule, peak_of
 class Shrink:
     """What pure decay (zero gradient) does to a weight over a run of T steps.
 
+    With an anchor, to a weight's distance from it (`to_norm`: of the leaf's length).
+
     Attributes:
         per_step: mean over the run of 1 − θ'/θ; λ times its multiplier.
         tau: τ = 1/per_step, the time constant in steps; infinite without decay.
