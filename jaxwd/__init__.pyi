@@ -34,6 +34,8 @@ from .models import mlp as mlp
 from .optimizers import OPTIMIZERS as OPTIMIZERS
 from .optimizers import core as core
 from .optimizers import optimizer as optimizer
+from .probe import Explanation as Explanation
+from .probe import explain as explain
 from .schedules import Schedule as Schedule
 from .schedules import constant as constant
 from .schedules import cosine as cosine

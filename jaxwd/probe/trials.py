@@ -1,0 +1,84 @@
+"""Three trials of a decay: beside a gradient, at huge weights, over several steps."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxwd.probe.answers import Probe
+from jaxwd.probe.parts import dots, gaps, norms, odd_part, shares
+
+STEPS = 8  # enough for adaptive cores to show, and to extrapolate a buffer's filling
+_LARGEST_SCALE = 2.0**20
+_FAR = np.array([1.0, 2.0, 4.0]) * 2.0**12  # θ so large that bounded answers saturate
+
+
+def beside_gradient(
+    probe: Probe, step: int, proportional: Any, size: Any, stride: Any
+) -> tuple[Any, Any]:
+    """Return whether D(g) = D(0) at every step, and their ratio at the last one.
+
+    Beside a step of the core a small decay drowns in rounding, so where decay is
+    proportional to θ it is tried with θ so large that both are of one size.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wanted = np.where(proportional & (size > 0), stride / size, 1.0)
+    wanted = np.clip(np.nan_to_num(wanted, nan=1.0), 1.0, _LARGEST_SCALE)
+    scale = 2.0 ** np.round(np.log2(wanted))
+    pair = probe.pair(scale)
+    still = pair.odd(probe.rest, step=step, count=STEPS)
+    up, down = pair.updates(probe.gradient, step=step, count=STEPS)
+    eps = np.array([eps_of(x) for x in jax.tree.leaves(probe.weights)])
+    same, ratio = np.ones(len(scale), bool), np.ones(len(scale))
+    for rest, a, b in zip(still, up, down, strict=True):
+        moved = odd_part(a, b)
+        signal = np.asarray(norms(rest))
+        noise = 8 * eps * np.asarray(norms(jax.tree.leaves(a)))
+        same &= np.asarray(gaps(moved, rest)) <= 0.05 * signal + noise
+        square = np.where(signal > 0, np.float64(signal) ** 2, 1.0)
+        ratio = np.where(signal > 0, np.asarray(dots(moved, rest)) / square, 1.0)
+    return same, ratio
+
+
+def proportional_part(probe: Probe, step: int) -> Any:
+    """Return the shrink that stays when θ grows and bounded decay has saturated.
+
+    What coupled decay does in Adam is bounded by η whatever θ is; a decoupled one
+    beside it goes on growing with θ. p(c) = slope·c + bound tells them apart.
+    """
+    p = []
+    for c in _FAR:
+        part = probe.pair(c).odd(probe.rest, step=step)[0]
+        p.append(np.asarray(shares(part, probe.weights), float))
+    low, high = (p[1] - p[0]) / (_FAR[1] - _FAR[0]), (p[2] - p[1]) / (_FAR[2] - _FAR[1])
+    bound = p[0] - low * _FAR[0]
+    steady = np.abs(high - low) <= 0.02 * np.abs(low)
+    both = steady & (low * _FAR[0] > 1e-4 * p[0]) & (bound > 1e-3 * p[0])
+    return np.where(both, low, 0.0)
+
+
+def gain(series: Any, tolerance: float = 0.01) -> float:
+    """Return the limit of a growing series over its first term, NaN where unclear.
+
+    A buffer fills geometrically, s_k = s_∞ − c·rᵏ, so three terms give r and s_∞, and
+    the last one of the series says whether that was right.
+    """
+    a, b, c = series[0], series[1] - series[0], series[2] - series[1]
+    if a == 0 or not np.isfinite(series).all():
+        return float("nan")
+    if abs(b) < 1e-6 * abs(a):
+        return 1.0
+    r = c / b
+    if not 0 <= r < 1:
+        return float("nan")
+    limit = series[0] + b / (1 - r)
+    foretold = limit - (limit - series[0]) * r ** (len(series) - 1)
+    close = abs(foretold - series[-1]) <= tolerance * abs(series[-1])
+    return float(limit / a) if close else float("nan")
+
+
+def eps_of(leaf: Any) -> float:
+    """Return the spacing of a leaf's type at 1."""
+    real = jnp.issubdtype(leaf.dtype, jnp.floating)
+    return float(jnp.finfo(leaf.dtype).eps) if real else 1e-7
