@@ -107,6 +107,12 @@ KINDS = {
     "lamb": (optax.lamb(RATE, weight_decay=LAMBDA), "by gradient", None),
     "lars": (optax.lars(RATE, weight_decay=LAMBDA), "by gradient", None),
     "adadelta": (optax.adadelta(RATE, weight_decay=LAMBDA), "by gradient", None),
+    "adagrad, tiny L2": (
+        optax.chain(optax.add_decayed_weights(1e-7), optax.adagrad(RATE)),
+        "by gradient",
+        None,
+    ),
+    "adamw, tiny": (optax.adamw(RATE, weight_decay=1e-9), "decoupled", 1e-11),
     "adam": (optax.adam(RATE), "none", None),
     "yogi starts off zero": (optax.yogi(RATE), "none", None),
     "noise": (optax.noisy_sgd(RATE, key=0), "none", None),
@@ -116,7 +122,7 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_kind_and_shrink_of_optax_code(name):
     tx, kind, shrink = KINDS[name]
-    got = row(wd.explain(tx, PARAMS, steps=50, extra_args={"value": 1e3}))
+    got = row(wd.explain(tx, PARAMS, steps=50, extra_args={"value": 1.0}))
     assert got.kind == kind
     assert got.decays == (kind != "none")
     if shrink is None:
@@ -435,6 +441,13 @@ def test_nothing_is_told_where_nothing_is_wrong(name):
     assert codes(got) == []
 
 
+def test_a_core_that_prepares_itself_at_the_first_step_is_not_idle_later():
+    """GaLore makes its projection at step 0; a state set to step 50 would lack it."""
+    tx = optax.contrib.galore(1e-2, rank=2, weight_decay=0.1)
+    params = {"kernel": PARAMS["dense"]["kernel"]}
+    assert codes(wd.explain(tx, params, steps=100)) == []
+
+
 @pytest.mark.parametrize(
     ("rate", "strength", "lost"), [(1e-3, 0.1, True), (0.1, 0.1, False)]
 )
@@ -482,8 +495,9 @@ def test_a_gate_shows_as_half_beside_a_random_gradient():
     assert got.beside_gradient == pytest.approx(0.5, rel=1e-3)
 
 
-def test_l1_is_not_proportional():
-    got = wd.explain(custom(lambda g, p: -0.1 * (g + 1e-3 * jnp.sign(p))), PARAMS)
+@pytest.mark.parametrize("strength", [1e-2, 1e-7])
+def test_l1_is_not_proportional_however_small(strength):
+    got = wd.explain(custom(lambda g, p: -0.1 * (g + strength * jnp.sign(p))), PARAMS)
     assert {r.kind for r in got.rows} == {"not ∝ θ"}
     assert row(got).now is None
 

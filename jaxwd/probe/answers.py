@@ -11,6 +11,7 @@ off zero and noise with a fixed key are even, and drop out.
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -65,25 +66,15 @@ class Probe:
 
     # --- asking -------------------------------------------------------------------
 
-    def run(
-        self,
-        weights: Tree,
-        gradient: Tree,
-        *,
-        state: Any,
-        step: int = 0,
-        count: int = 1,
-    ) -> tuple[list[Tree], Any]:
-        """Return the updates of `count` steps in a row, and the state after them.
+    def step(
+        self, weights: Tree, gradient: Tree, *, state: Any, step: int
+    ) -> tuple[Tree, Any]:
+        """Return the update of one step with the clock at `step`, and the state after.
 
-        Weights and clock stand still: the counters say `step` at each of the steps.
+        Several in a row with the same `step` and weights are steps at which time, rate
+        and weights stand still, and only what the state remembers goes on.
         """
-        seen = []
-        for _ in range(count):
-            state = self.clock.at(state, step)
-            update, state = self._step(gradient, state, weights, step)
-            seen.append(update)
-        return seen, state
+        return self._step(weights, gradient, self.clock.at(state, step), step)
 
     def pair(self, scale: Any = 1.0, start: Any = None) -> "Pair":
         """Return two runs side by side, one with θ and one with −θ.
@@ -93,14 +84,9 @@ class Probe:
             start: the same for the weights at `init`; default `scale`.
         """
         start = scale if start is None else start
-        sides = [
-            (
-                self.scaled(sign * np.asarray(scale)),
-                self.scaled(sign * np.asarray(start)),
-            )
-            for sign in (1.0, -1.0)
-        ]
-        return Pair(self, [(w, self.init(s)) for w, s in sides])
+        scale, start = np.asarray(scale), np.asarray(start)
+        states = (self.init(self.scaled(start)), self.init(self.scaled(-start)))
+        return Pair(self, (self.scaled(scale), self.scaled(-scale)), states)
 
     def scaled(self, scale: Any) -> Tree:
         """Return the weights times a number, or times one number for each leaf."""
@@ -127,7 +113,7 @@ class Probe:
             gradient = jax.tree.map(jnp.add, gradient, more)
         return self._tx.update(gradient, state, weights, **self._extra)
 
-    def _step(self, gradient: Tree, state: Any, weights: Tree, step: int) -> Any:
+    def _step(self, weights: Tree, gradient: Tree, state: Any, step: int) -> Any:
         total = None
         for _ in range(self.calls):
             update, state = self._guard(self._update, gradient, state, weights, step)
@@ -152,7 +138,7 @@ class Probe:
         """Count the calls of a step and find the counters, over three steps."""
         states, state, calls = [self.state], self.state, 0
         while len(states) < 4:
-            _, state = self._step(self.gradient, state, self.weights, 0)
+            _, state = self._step(self.weights, self.gradient, state, 0)
             calls += 1
             if calls > _MOST_CALLS:
                 raise InputError(f"no step was made in {_MOST_CALLS} micro-steps")
@@ -163,8 +149,11 @@ class Probe:
     def _find_rest(self) -> tuple[Tree, bool]:
         """Return the gradient to measure decay at: zero, unless zero gives NaN."""
         zero = jax.tree.map(jnp.zeros_like, self.gradient)
-        seen, _ = self.run(self.weights, zero, state=self.state, count=3)
-        if all(np.isfinite(x).all() for x in map(np.asarray, jax.tree.leaves(seen))):
+        state, finite = self.state, True
+        for _ in range(3):
+            update, state = self.step(self.weights, zero, state=state, step=0)
+            finite &= all(np.isfinite(x).all() for x in jax.tree.leaves(update))
+        if finite:
             return zero, True
         small = jax.tree.map(
             lambda g: g * jnp.asarray(1e-3, g.dtype) if sample.is_real(g) else g,
@@ -173,36 +162,34 @@ class Probe:
         return small, False
 
 
+@dataclass(frozen=True)
 class Pair:
-    """The same steps with θ and with −θ."""
+    """A run with θ and the same run with −θ, standing at some step.
 
-    def __init__(self, probe: Probe, sides: list[tuple[Tree, Any]]) -> None:
-        self._probe, self._sides = probe, sides
+    Attributes:
+        probe: the transformation.
+        weights: θ and −θ.
+        states: the state of each run.
+    """
 
-    def updates(self, gradient: Tree, *, step: int, count: int = 1) -> list[list[Tree]]:
-        """Return the updates of `count` steps from the start, one list a side."""
-        return [
-            self._probe.run(w, gradient, state=s, step=step, count=count)[0]
-            for w, s in self._sides
+    probe: Probe
+    weights: tuple[Tree, Tree]
+    states: tuple[Any, Any]
+
+    def step(self, gradient: Tree, *, step: int) -> tuple[Tree, Tree, "Pair"]:
+        """Return both updates of one step, and the pair after it."""
+        both = [
+            self.probe.step(w, gradient, state=s, step=step)
+            for w, s in zip(self.weights, self.states, strict=True)
         ]
+        (up, after_up), (down, after_down) = both
+        return up, down, replace(self, states=(after_up, after_down))
 
-    def odd(self, gradient: Tree, *, step: int, count: int = 1) -> list[Parts]:
-        """Return the odd part of each step's update."""
-        up, down = self.updates(gradient, step=step, count=count)
-        return [odd_part(a, b) for a, b in zip(up, down, strict=True)]
-
-    def after(self, gradient: Tree, *, step: int, count: int) -> "Pair":
-        """Return the pair as it stands after `count` steps."""
-        return Pair(
-            self._probe,
-            [
-                (w, self._probe.run(w, gradient, state=s, step=step, count=count)[1])
-                for w, s in self._sides
-            ],
-        )
+    def odd(self, gradient: Tree, *, step: int) -> tuple[Parts, "Pair"]:
+        """Return the odd part of one step's update, and the pair after it."""
+        up, down, after = self.step(gradient, step=step)
+        return odd_part(up, down), after
 
     def without_weights(self) -> "Pair":
         """Return the pair with weights 0 from here on: what is left is memory."""
-        return Pair(
-            self._probe, [(jax.tree.map(jnp.zeros_like, w), s) for w, s in self._sides]
-        )
+        return replace(self, weights=jax.tree.map(jnp.zeros_like, self.weights))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# `optax.MultiSteps` counts the calls of one step here; it is no step number.
+# `optax.MultiSteps` counts the calls of one step here, and ends each step at 0.
 _WITHIN_A_STEP = "mini_step"
 
 
@@ -37,10 +37,9 @@ def find_clock(states: Sequence[Any]) -> Clock:
     A counter is a whole number that went up by exactly one each time.
     """
     columns = zip(*(jax.tree.leaves(state) for state in states), strict=True)
-    names = [_last(path) for path, _ in _flat(states[0])]
     zero = {}
-    for i, (name, column) in enumerate(zip(names, columns, strict=True)):
-        if name == _WITHIN_A_STEP or not all(map(_is_whole, column)):
+    for i, column in enumerate(columns):
+        if not all(map(_is_whole, column)):
             continue
         values = [int(value) for value in column]
         if all(b - a == 1 for a, b in itertools.pairwise(values)):
@@ -50,17 +49,11 @@ def find_clock(states: Sequence[Any]) -> Clock:
 
 def within_a_step(state: Any) -> bool:
     """Say whether `optax.MultiSteps` is in the middle of its micro-steps."""
+    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     return any(
-        _last(path) == _WITHIN_A_STEP and int(leaf) != 0 for path, leaf in _flat(state)
+        path and getattr(path[-1], "name", None) == _WITHIN_A_STEP and int(leaf) != 0
+        for path, leaf in leaves
     )
-
-
-def _flat(state: Any) -> list[tuple[Any, Any]]:
-    return jax.tree_util.tree_flatten_with_path(state)[0]
-
-
-def _last(path: tuple[Any, ...]) -> str | None:
-    return getattr(path[-1], "name", None) if path else None
 
 
 def _is_whole(leaf: Any) -> bool:

@@ -86,23 +86,27 @@ def natures(probe: Probe, step: int) -> list[Nature]:
     narrow = np.array([eps_of(x) > _NARROW_EPS for x in leaves])
     tolerance = np.where(narrow, 0.05, 2e-3)
 
-    rest = pair.odd(probe.rest, step=step, count=STEPS)
-    size = np.asarray(norms(rest[0]))
-    series = np.array([np.asarray(shares(part, theta), float) for part in rest])
-    largest = np.max([np.asarray(norms(part)) for part in rest], axis=0)
-    straight = np.asarray(gaps(rest[0], along(theta, series[0]))) <= tolerance * size
-    doubled = probe.pair(2.0).odd(probe.rest, step=step)[0]
-    linear = np.asarray(gaps(doubled, rest[0], 2.0)) <= tolerance * 2 * size
-    proportional = straight & linear
+    series, sizes, at_rest = [], [], []
+    for _ in range(STEPS):
+        part, pair = pair.odd(probe.rest, step=step)
+        at_rest = at_rest or part
+        sizes.append(np.asarray(norms(part)))
+        series.append(np.asarray(shares(part, theta), float))
+    size, largest, series = sizes[0], np.max(sizes, axis=0), np.array(series)
+    emptied, _ = pair.without_weights().odd(probe.rest, step=step)
+    memory = np.asarray(norms(emptied))
 
-    up, down = (side[0] for side in pair.updates(probe.gradient, step=step))
+    straight = np.asarray(gaps(at_rest, along(theta, series[0]))) <= tolerance * size
+    doubled, _ = probe.pair(2.0).odd(probe.rest, step=step)
+    linear = np.asarray(gaps(doubled, at_rest, 2.0)) <= tolerance * 2 * size
+    proportional = straight & linear
+    off_start, _ = probe.pair(2.0, start=1.0).odd(probe.rest, step=step)
+    pulled = np.asarray(shares(off_start, theta))
+
+    up, down, _ = probe.pair().step(probe.gradient, step=step)
     stride = even_part(up, down)
     reach = np.asarray(norms(stride))
     indifferent, ratio = beside_gradient(probe, step, proportional, size, reach)
-    emptied = pair.after(probe.rest, step=step, count=STEPS).without_weights()
-    memory = np.asarray(norms(emptied.odd(probe.rest, step=step)[0]))
-    off_start = probe.pair(2.0, start=1.0).odd(probe.rest, step=step)[0]
-    pulled = np.asarray(shares(off_start, theta))
     beside = proportional_part(probe, step)
     uphill = np.asarray(dots(stride, jax.tree.leaves(probe.gradient)))
     lengths = reach * np.asarray(norms(jax.tree.leaves(probe.gradient)))
@@ -119,7 +123,7 @@ def natures(probe: Probe, step: int) -> list[Nature]:
         kinds.append(next(name for name, holds in KINDS if holds(signs)))
         if kinds[i] == "coupled":
             gains[i] = gain(series[:, i], 0.1 if narrow[i] else 0.01)
-    still = np.asarray(_kept_still(theta, rest[0], np.nan_to_num(gains, nan=1.0)))
+    still = np.asarray(_kept_still(theta, at_rest, np.nan_to_num(gains, nan=1.0)))
     return [
         Nature(
             kind,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxwd.probe.answers import Probe
@@ -13,6 +14,7 @@ from jaxwd.trees import count
 _WORK = 2e7  # weights × probes: a second or less on one core
 _FEWEST, _MOST = 33, 257
 _WARM_STEPS = 2
+_LARGE = 1_000_000  # weights; below, compiling costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -70,22 +72,29 @@ def steps_to_probe(
 
 def sweep(probe: Probe, steps: np.ndarray) -> Sweep:
     """Probe a transformation at these steps, each from its start, weights held still."""
-    pair = probe.pair()
+    theta, pair, warm = probe.weights, probe.pair(), probe.state
     # Some cores need a first gradient before they move (GaLore's projection).
-    _, warm = probe.run(
-        probe.weights, probe.gradient, state=probe.state, count=_WARM_STEPS
-    )
-    shrink, stride = [], []
-    for t in map(int, steps):
-        up, down = pair.updates(probe.rest, step=t)
-        shrink.append(np.asarray(shares(odd_part(up[0], down[0]), probe.weights)))
-        moved, _ = probe.run(probe.weights, probe.gradient, state=warm, step=t)
-        stride.append(_beyond(moved[0], up[0]))
+    for t in range(_WARM_STEPS):
+        _, warm = probe.step(theta, probe.gradient, state=warm, step=t)
+
+    def look(weights: Any, rest: Any, gradient: Any, states: Any, t: Any) -> Any:
+        up, _ = probe.step(weights[0], rest, state=states[0], step=t)
+        down, _ = probe.step(weights[1], rest, state=states[1], step=t)
+        moved, _ = probe.step(weights[0], gradient, state=states[2], step=t)
+        return shares(odd_part(up, down), weights[0]), _beyond(moved, up)
+
+    if count(theta) > _LARGE and probe.calls == 1:
+        look = jax.jit(look)  # large updates are summed up where they are made
+    states = (*pair.states, warm)
+    seen = [
+        look(pair.weights, probe.rest, probe.gradient, states, int(t)) for t in steps
+    ]
+    shrink, stride = zip(*seen, strict=True)
     return Sweep(steps, np.array(shrink, np.float64), np.array(stride, np.float64))
 
 
-def _beyond(moved: Any, rest: Any) -> np.ndarray:
+def _beyond(moved: Any, rest: Any) -> Any:
     """Return how far a leaf moves beyond its decay; rounding counts as nothing."""
     a, b = jax.tree.leaves(moved), jax.tree.leaves(rest)
-    gap = np.asarray(gaps(a, b), np.float64)
-    return np.where(gap <= 1e-6 * np.asarray(norms(b)), 0.0, gap)
+    gap = gaps(a, b)
+    return jnp.where(gap <= 1e-6 * norms(b), 0.0, gap)

@@ -26,18 +26,18 @@ def beside_gradient(
         wanted = np.where(proportional & (size > 0), stride / size, 1.0)
     wanted = np.clip(np.nan_to_num(wanted, nan=1.0), 1.0, _LARGEST_SCALE)
     scale = 2.0 ** np.round(np.log2(wanted))
-    pair = probe.pair(scale)
-    still = pair.odd(probe.rest, step=step, count=STEPS)
-    up, down = pair.updates(probe.gradient, step=step, count=STEPS)
+    still = moved = probe.pair(scale)
     eps = np.array([eps_of(x) for x in jax.tree.leaves(probe.weights)])
     same, ratio = np.ones(len(scale), bool), np.ones(len(scale))
-    for rest, a, b in zip(still, up, down, strict=True):
-        moved = odd_part(a, b)
+    for _ in range(STEPS):
+        rest, still = still.odd(probe.rest, step=step)
+        up, down, moved = moved.step(probe.gradient, step=step)
+        odd = odd_part(up, down)
         signal = np.asarray(norms(rest))
-        noise = 8 * eps * np.asarray(norms(jax.tree.leaves(a)))
-        same &= np.asarray(gaps(moved, rest)) <= 0.05 * signal + noise
+        noise = 8 * eps * np.asarray(norms(jax.tree.leaves(up)))
+        same &= np.asarray(gaps(odd, rest)) <= 0.05 * signal + noise
         square = np.where(signal > 0, np.float64(signal) ** 2, 1.0)
-        ratio = np.where(signal > 0, np.asarray(dots(moved, rest)) / square, 1.0)
+        ratio = np.where(signal > 0, np.asarray(dots(odd, rest)) / square, 1.0)
     return same, ratio
 
 
@@ -49,7 +49,7 @@ def proportional_part(probe: Probe, step: int) -> Any:
     """
     p = []
     for c in _FAR:
-        part = probe.pair(c).odd(probe.rest, step=step)[0]
+        part, _ = probe.pair(c).odd(probe.rest, step=step)
         p.append(np.asarray(shares(part, probe.weights), float))
     low, high = (p[1] - p[0]) / (_FAR[1] - _FAR[0]), (p[2] - p[1]) / (_FAR[2] - _FAR[1])
     bound = p[0] - low * _FAR[0]
