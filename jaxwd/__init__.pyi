@@ -9,6 +9,7 @@ from . import losses as losses
 from . import models as models
 from . import penalties as penalties
 from . import schedules as schedules
+from . import testing as testing
 from . import training as training
 from .data import Dataset as Dataset
 from .data import load as load
