@@ -144,6 +144,18 @@ def growing_state(rate, lam):
     return optax.GradientTransformation(lambda p: (inner.init(p), ()), update)
 
 
+def by_the_norm_of_all(rate, lam):
+    """Decay depends on leaves that a mask hides."""
+
+    def update(updates, state, params=None):
+        norm = optax.tree.norm(params)
+        return jax.tree.map(
+            lambda g, p: -rate * (g + lam / norm * p), updates, params
+        ), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
 # make, the checks that must fail, words of one of them
 BROKEN = {
     "accepts λ and forgets it": (
@@ -180,6 +192,11 @@ BROKEN = {
         "decay of float32 weights is",
     ),
     "knows its leaves by name": (named_only, {"optax.masked", "optax.partition"}, ""),
+    "scaled by all leaves": (
+        by_the_norm_of_all,
+        {"optax.masked", "optax.partition"},
+        "× the decay inside, none outside",
+    ),
     "NaN at zero gradient": (
         by_hand(lambda g, p, lam, eta: -eta * (g / jnp.abs(g).max() + lam * p)),
         {"zero gradient is finite"},
