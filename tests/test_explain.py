@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxwd as wd
+from jaxwd import cli
 from jaxwd.probe import findings
 
 PARAMS = {
@@ -642,3 +645,55 @@ def test_bad_input_is_one_line(arguments, options, message):
     with pytest.raises(wd.InputError, match=message.replace("{", "\\{")) as caught:
         wd.explain(*arguments, **options)
     assert "\n" not in str(caught.value)
+
+
+# --- the command ---
+
+FLAGS = ["--dataset", "digits", "--model", "mlp", "--optimizer", "adam", "--decay",
+         "decoupled", "--strength", "0.1", "--learning-rate", "1e-3", "--schedule",
+         "cosine", "--epochs", "4"]  # fmt: skip
+
+
+def test_command_prints_the_table(capsys):
+    assert cli.main(["explain", *FLAGS]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "decoupled(0.1, times=lr)" in lines[0]
+    kernel = next(line for line in lines if line.startswith("dense1/kernel"))
+    assert "decoupled lr  0.1  0.0001  5.03e-05" in kernel
+    assert lines[-1].endswith("shrink ∝ η")
+
+
+def test_command_prints_json(capsys):
+    assert cli.main(["explain", *FLAGS, "--json", "--step", "7"]) == 0
+    got = json.loads(capsys.readouterr().out)
+    assert got["recipe"]["optimizer"] == "adam"
+    assert got["step"] == 7
+    assert {row["kind"] for row in got["rows"]} == {"none", "decoupled"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seeds", "3"], "--seeds has no effect here"),
+        (["--dropout", "0.1"], "--dropout has no effect here"),
+        (["--step", "-1"], "--step=-1 is not allowed"),
+        (["--optimizer", "adm"], "did you mean 'adam'"),
+        (["--decay", "decoupled", "--strength", "99"], "multiplies weights by"),
+    ],
+)
+def test_bad_flags_are_one_line(words, message, capsys):
+    assert cli.main(["explain", "--dataset", "digits", "--model", "mlp", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_of_the_command_needs_no_jax():
+    code = (
+        "import sys; from jaxwd.cli import main\n"
+        "try: main(['explain', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'jax' not in sys.modules"
+    )
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert got.returncode == 0, got.stderr
+    assert "--strength" in got.stdout
