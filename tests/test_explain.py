@@ -119,14 +119,31 @@ KINDS = {
     "adam": (optax.adam(RATE), "none", None),
     "yogi starts off zero": (optax.yogi(RATE), "none", None),
     "noise": (optax.noisy_sgd(RATE, key=0), "none", None),
+    "new weights minus old": (optax.contrib.madgrad(RATE), "none", None),
+    "weights kept thrice": (optax.contrib.schedule_free_sgd(RATE), "none", None),
+    "momo without": (optax.contrib.momo(RATE), "none", None),
+    "cocob": (optax.contrib.cocob(), "none", None),
+    "prodigy": (optax.contrib.prodigy(), "none", None),
+    "dog": (optax.contrib.dog(), "none", None),
+    "adafactor without": (optax.adafactor(RATE), "none", None),
+    "lamb without": (optax.lamb(RATE), "none", None),
+    "fromage": (optax.fromage(RATE), "decoupled", 1 - (1 + RATE**2) ** -0.5),
+    "mechanize": (  # its λ enters the step size that it learns, and no weight
+        optax.contrib.mechanize(optax.sgd(RATE), weight_decay=LAMBDA),
+        "none",
+        None,
+    ),
 }
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_kind_and_shrink_of_optax_code(name):
     tx, kind, shrink = KINDS[name]
-    got = row(wd.explain(tx, PARAMS, steps=50, extra_args={"value": 1.0}))
+    explained = wd.explain(tx, PARAMS, steps=50, extra_args={"value": 1.0})
+    got = row(explained)
     assert got.kind == kind
+    if kind == "none":
+        assert {r.kind for r in explained.rows} == {"none"}
     assert got.decays == (kind != "none")
     if shrink is None:
         assert got.mean is got.now is got.half_life is None
@@ -498,21 +515,34 @@ def test_a_gate_shows_as_half_beside_a_random_gradient():
     assert got.beside_gradient == pytest.approx(0.5, rel=1e-3)
 
 
-@pytest.mark.parametrize("strength", [1e-2, 1e-7])
+def test_decay_that_comes_with_the_gradient_only():
+    got = wd.explain(custom(lambda g, p: -0.1 * (g + 0.1 * jnp.abs(g) * p)), PARAMS)
+    assert row(got).kind == "by gradient"
+    found = told(got, "depends on the gradient")
+    assert "There is none without a gradient" in found.text
+
+
+@pytest.mark.parametrize("strength", [1e-2, 1e-6])
 def test_l1_is_not_proportional_however_small(strength):
-    got = wd.explain(custom(lambda g, p: -0.1 * (g + strength * jnp.sign(p))), PARAMS)
+    got = wd.explain(custom(lambda g, p: -(10 * g + strength * jnp.sign(p))), PARAMS)
     assert {r.kind for r in got.rows} == {"not ∝ θ"}
     assert row(got).now is None
 
 
-def test_decay_towards_the_start_shows_its_pull():
-    def update(updates, state, params):
-        pull = jax.tree.map(lambda g, p, p0: -0.1 * (g + 0.2 * (p - p0)), updates,
-                            params, state)  # fmt: skip
-        return pull, state
+def to_start(pull, rate=0.1):
+    """Decay of the distance to the weights at `init`, as L2-SP has it."""
 
-    tx = optax.GradientTransformation(lambda params: params, update)
-    got = row(wd.explain(tx, PARAMS))
+    def update(updates, state, params):
+        return jax.tree.map(
+            lambda g, p, p0: g + pull * (p - p0), updates, params, state
+        ), state
+
+    anchor = optax.GradientTransformation(lambda params: params, update)
+    return optax.chain(optax.trace(0.9), anchor, optax.scale_by_learning_rate(rate))
+
+
+def test_decay_towards_the_start_shows_its_pull():
+    got = row(wd.explain(to_start(0.2), PARAMS))
     assert got.kind == "anchored"
     assert got.now == pytest.approx(0.02, rel=1e-4)
 

@@ -79,10 +79,14 @@ def _by_gradient(e: Evidence) -> Iterator[Finding]:
     )
     if not at:
         return
+    code = "depends on the gradient"
     text = (
         "the shrink depends on the gradient, so no number stands here: an adaptive "
         "core, a norm, a clip or a gate comes after decay. "
     )
+    if not any(e.natures[i].at_rest for i in at):
+        yield from e.finding(code, at, text + "There is none without a gradient")
+        return
     if all(e.natures[i].proportional for i in at):
         text += (
             f"It is {max(e.natures[i].at_rest for i in at):.3g} without a gradient; "
@@ -92,7 +96,7 @@ def _by_gradient(e: Evidence) -> Iterator[Finding]:
         text += "Beside a gradient of size 1, "
     ratio = float(np.median([e.natures[i].beside_gradient for i in at]))
     text += f"{ratio:.2g} of that" if ratio > 0.005 else "next to nothing is left of it"
-    yield from e.finding("depends on the gradient", at, text)
+    yield from e.finding(code, at, text)
 
 
 def _not_proportional(e: Evidence) -> Iterator[Finding]:

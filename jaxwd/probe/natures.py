@@ -21,7 +21,14 @@ import numpy as np
 
 from jaxwd.probe.answers import Probe
 from jaxwd.probe.parts import along, dots, even_part, gaps, norms, shares
-from jaxwd.probe.trials import STEPS, beside_gradient, eps_of, gain, proportional_part
+from jaxwd.probe.trials import (
+    STEPS,
+    beside_gradient,
+    eps_of,
+    gain,
+    proportional_part,
+    pull_to_start,
+)
 
 _STEADY = ("decoupled", "coupled")  # kinds whose shrink is a number
 _NARROW_EPS = 1e-4  # coarser types (bfloat16, float16) get coarser tolerances
@@ -83,7 +90,8 @@ def natures(probe: Probe, step: int) -> list[Nature]:
     """Return the nature of every leaf, probed with the clock at `step`."""
     theta, pair = probe.weights, probe.pair()
     leaves = jax.tree.leaves(theta)
-    narrow = np.array([eps_of(x) > _NARROW_EPS for x in leaves])
+    ulp = np.array([eps_of(x) for x in leaves])
+    narrow = ulp > _NARROW_EPS
     tolerance = np.where(narrow, 0.05, 2e-3)
 
     series, sizes, at_rest = [], [], []
@@ -99,26 +107,27 @@ def natures(probe: Probe, step: int) -> list[Nature]:
     straight = np.asarray(gaps(at_rest, along(theta, series[0]))) <= tolerance * size
     doubled, _ = probe.pair(2.0).odd(probe.rest, step=step)
     linear = np.asarray(gaps(doubled, at_rest, 2.0)) <= tolerance * 2 * size
-    proportional = straight & linear
-    off_start, _ = probe.pair(2.0, start=1.0).odd(probe.rest, step=step)
-    pulled = np.asarray(shares(off_start, theta))
+    proportional = straight & linear & (size > 0)
 
     up, down, _ = probe.pair().step(probe.gradient, step=step)
     stride = even_part(up, down)
     reach = np.asarray(norms(stride))
     indifferent, ratio = beside_gradient(probe, step, proportional, size, reach)
     beside = proportional_part(probe, step)
+    pulled = pull_to_start(probe, step)
     uphill = np.asarray(dots(stride, jax.tree.leaves(probe.gradient)))
     lengths = reach * np.asarray(norms(jax.tree.leaves(probe.gradient)))
 
+    # Less than an ulp of the weights is rounding, unless it is proportional to them.
+    least = np.where(proportional, 1e-14, 4 * ulp) * np.asarray(norms(leaves))
     kinds, gains = [], np.ones(len(leaves))
     for i in range(len(leaves)):
         signs = Signs(
-            responds=bool(largest[i] > 1e-14 * np.asarray(norms([leaves[i]]))[0]),
+            responds=bool(largest[i] > least[i] or not indifferent[i]),
             proportional=bool(proportional[i]),
             indifferent=bool(indifferent[i]),
             remembers=bool(memory[i] > 1e-4 * largest[i]),
-            anchored=bool(abs(pulled[i]) > 1e-14),
+            anchored=bool(pulled[i] > 0),
         )
         kinds.append(next(name for name, holds in KINDS if holds(signs)))
         if kinds[i] == "coupled":

@@ -5,11 +5,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxwd.probe.answers import Probe
 from jaxwd.probe.parts import dots, gaps, norms, odd_part, shares
 
 STEPS = 8  # enough for adaptive cores to show, and to extrapolate a buffer's filling
+_UNTIL_STILL = 200  # steps without gradient: 0.9²⁰⁰ of a momentum is left
+_LEAST = 1e-14
 _LARGEST_SCALE = 2.0**20
 _FAR = np.array([1.0, 2.0, 4.0]) * 2.0**12  # θ so large that bounded answers saturate
 
@@ -27,7 +30,8 @@ def beside_gradient(
     wanted = np.clip(np.nan_to_num(wanted, nan=1.0), 1.0, _LARGEST_SCALE)
     scale = 2.0 ** np.round(np.log2(wanted))
     still = moved = probe.pair(scale)
-    eps = np.array([eps_of(x) for x in jax.tree.leaves(probe.weights)])
+    leaves = jax.tree.leaves(probe.weights)
+    eps, weights = np.array([eps_of(x) for x in leaves]), np.asarray(norms(leaves))
     same, ratio = np.ones(len(scale), bool), np.ones(len(scale))
     for _ in range(STEPS):
         rest, still = still.odd(probe.rest, step=step)
@@ -35,10 +39,35 @@ def beside_gradient(
         odd = odd_part(up, down)
         signal = np.asarray(norms(rest))
         noise = 8 * eps * np.asarray(norms(jax.tree.leaves(up)))
+        # Some cores return the difference of new and old weights, rounded like those.
+        noise = noise + np.where(proportional, 0.0, 4 * eps * weights)
         same &= np.asarray(gaps(odd, rest)) <= 0.05 * signal + noise
         square = np.where(signal > 0, np.float64(signal) ** 2, 1.0)
         ratio = np.where(signal > 0, np.asarray(dots(odd, rest)) / square, 1.0)
     return same, ratio
+
+
+def pull_to_start(probe: Probe, step: int) -> Any:
+    """Return the shrink of the distance to where the weights started, 0 without one.
+
+    Weights put elsewhere by hand are drawn back also by optimizers that merely keep a
+    copy of them (MADGRAD, schedule-free). So they must come back as fast from where
+    the optimizer itself has taken them, once its momentum has died down.
+    """
+    moved, _ = probe.pair(2.0, start=1.0).odd(probe.rest, step=step)
+    by_hand = np.asarray(shares(moved, probe.weights), float)
+    if not np.any(np.abs(by_hand) > _LEAST):
+        return np.zeros(len(by_hand))
+    weights, state = probe.weights, probe.state
+    gradients = [probe.gradient] * STEPS + [probe.rest] * _UNTIL_STILL
+    for gradient in gradients:
+        update, state = probe.step(weights, gradient, state=state, step=step)
+        weights = optax.apply_updates(weights, update)
+    update, _ = probe.step(weights, probe.rest, state=state, step=step)
+    distance = jax.tree.map(jnp.subtract, weights, probe.weights)
+    by_itself = np.asarray(shares(jax.tree.leaves(update), distance), float)
+    agree = np.abs(by_itself - by_hand) <= 0.1 * np.abs(by_hand)
+    return np.where(agree & (by_hand > _LEAST), by_hand, 0.0)
 
 
 def proportional_part(probe: Probe, step: int) -> Any:

@@ -72,10 +72,11 @@ class Case:
         part, _ = probe.pair().odd(probe.rest, step=step)
         return np.asarray(shares(part, probe.weights), np.float64)
 
-    def odd_size(self, probe: Probe) -> np.ndarray:
-        """Return how large the part of the update is that turns with the weights."""
+    def odd_share(self, probe: Probe) -> float:
+        """Return how large the odd part of the update is, against the weights."""
         part, _ = probe.pair().odd(probe.rest, step=0)
-        return np.asarray(norms(part), np.float64)
+        sizes = norms(part) / norms(jax.tree.leaves(probe.weights))
+        return float(np.asarray(sizes).max())
 
     def update(self, rate: Any, strength: Any) -> Tree:
         """Return the second update for this case's weights and gradient."""
