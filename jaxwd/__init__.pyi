@@ -9,6 +9,7 @@ from . import losses as losses
 from . import models as models
 from . import penalties as penalties
 from . import schedules as schedules
+from . import testing as testing
 from . import training as training
 from .data import Dataset as Dataset
 from .data import load as load
@@ -63,6 +64,8 @@ from .optimizers import OPTIMIZERS as OPTIMIZERS
 from .optimizers import core as core
 from .optimizers import optimizer as optimizer
 from .optimizers import schedule_free as schedule_free
+from .probe import Explanation as Explanation
+from .probe import explain as explain
 from .schedules import Schedule as Schedule
 from .schedules import constant as constant
 from .schedules import cosine as cosine

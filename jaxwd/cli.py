@@ -24,6 +24,7 @@ usage: jaxwd COMMAND [ARGUMENTS]
   run EXPERIMENT [FLAGS]   train an experiment's arms, print its tables, write a report;
                            EXPERIMENT is a file or one of: article, optimizers
                            (`jaxwd run article --help` lists the flags)
+  explain [FLAGS]          what decay does to each leaf: shrink a step, half-life, traps
   convert LAMBDA --source A --target B
                            the same decay in another convention, or why there is none
   recommend --dataset-size N --batch-size B --epochs E --learning-rate LR
@@ -254,8 +255,15 @@ def doctor(words: list[str]) -> int:
     return guarded(command)
 
 
+def explain(words: list[str]) -> int:
+    """Say what a recipe's decay does to each leaf of its model."""
+    from jaxwd.probe.command import command
+
+    return command(words)
+
+
 COMMANDS = {"run": run, "list": list_names, "data": data, "doctor": doctor}
-COMMANDS |= commands.COMMANDS
+COMMANDS |= commands.COMMANDS | {"explain": explain}
 
 
 if __name__ == "__main__":

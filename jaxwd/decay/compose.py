@@ -31,6 +31,32 @@ class Gains(NamedTuple):
     lasting: float | None
 
 
+class About(NamedTuple):
+    """What a chain was made from, for `jaxwd.explain` to read.
+
+    Attributes:
+        decay: the scheme.
+        learning_rate: η_t, a number or a function of the step.
+        peak: α, where it is known.
+        frozen: rules for leaves that never move, or None.
+    """
+
+    decay: DecayScheme
+    learning_rate: ScalarOrSchedule
+    peak: Scalar | None
+    frozen: Rules | None
+
+
+class Chain(optax.GradientTransformationExtraArgs):
+    """An ordinary Optax transformation, `(init, update)`, that says what is in it.
+
+    Attributes:
+        about: what it was made from. A copy by `_replace` or through a pytree has None.
+    """
+
+    about: About | None = None
+
+
 def compose(
     core: optax.GradientTransformation,
     *,
@@ -132,9 +158,12 @@ def chain_around(
     )
     if clip is not None:
         chain = optax.chain(clip, chain)
-    if frozen is not None:
-        chain = _freeze(chain, rules(frozen))
-    return _checked_at_init(chain, decay, shrink)
+    held = None if frozen is None else rules(frozen)
+    if held is not None:
+        chain = _freeze(chain, held)
+    made = Chain(*_checked_at_init(chain, decay, shrink))
+    made.about = About(decay, learning_rate, rates.peak, held)
+    return made
 
 
 def _freeze(
