@@ -4,15 +4,13 @@ import importlib.resources
 import importlib.util
 import pathlib
 import sys
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 from tyro.conf import Positional
 
-from jaxwd import __version__
+from jaxwd import __version__, listing
 from jaxwd.errors import InputError, unknown
 from jaxwd.flags import guarded, parse
 from jaxwd.guide import commands
@@ -38,10 +36,6 @@ usage: jaxwd COMMAND [ARGUMENTS]
 Errors are one line on the standard error; the exit code is 2 for bad input, 3 for a
 diverged training, 130 after Ctrl-C.
 """
-KINDS = (
-    *("optimizers", "schemes", "schedules", "initializers", "clips", "datasets"),
-    *commands.LISTS,
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,80 +99,6 @@ def _shipped() -> dict[str, pathlib.Path]:
         if files:
             return {file.stem: file for file in files}
     return {}
-
-
-@dataclass(frozen=True)
-class ListWords:
-    """Print what can be chosen by name."""
-
-    kinds: Positional[tuple[str, ...]] = ()
-    """Any of: optimizers, schemes, schedules, initializers, clips, datasets,
-    conventions, scaling."""
-
-
-def list_names(words: list[str]) -> int:
-    """Print what can be chosen by name."""
-
-    def command() -> None:
-        for kind in parse(ListWords, "jaxwd list", "", words).kinds or KINDS:
-            if kind not in KINDS:
-                raise unknown("list", kind, KINDS)
-            print(f"{kind}:")
-            for line in _names(kind):
-                print(f"  {line}")
-
-    return guarded(command)
-
-
-def _names(kind: str) -> list[str]:
-    if kind == "optimizers":
-        from jaxwd.optimizers import OPTIMIZERS
-
-        return [
-            line
-            for name, row in OPTIMIZERS.items()
-            for line in _described(name, row.defaults, row.note)
-        ]
-    if kind == "schemes":
-        from jaxwd import decay
-
-        return [
-            f"{name:14}{_first_line(getattr(decay, name))}"
-            for name in decay.CONSTRUCTORS + decay.MODIFIERS
-        ]
-    if kind == "schedules":
-        from jaxwd import schedules
-
-        return [
-            f"{name:16}{_first_line(getattr(schedules, name))}"
-            for name in schedules.SHAPES
-        ]
-    if kind == "initializers":
-        from jaxwd.models import INITIALIZERS
-
-        return list(INITIALIZERS)
-    if kind == "clips":
-        from jaxwd.clip import CLIPS
-
-        return [f"{k:14}{_first_line(v)}" for k, v in CLIPS.items()]
-    if kind in commands.LISTS:
-        return commands.LISTS[kind]()
-    from jaxwd.data import NAMES
-
-    return [*NAMES, "tfds:NAME", "folder:PATH"]
-
-
-def _described(name: str, settings: Mapping[str, Any], note: str) -> list[str]:
-    """Return a name with its settings, and below it what to mind."""
-    said = ", ".join(f"{key}={value}" for key, value in settings.items())
-    lines = textwrap.wrap(f"{name:16}{said}", 78, subsequent_indent=" " * 16)
-    return lines + textwrap.wrap(
-        textwrap.indent(note, " " * 18), 78, subsequent_indent=" " * 18
-    )
-
-
-def _first_line(value: object) -> str:
-    return (value.__doc__ or "").splitlines()[0]
 
 
 @dataclass(frozen=True)
@@ -262,7 +182,7 @@ def explain(words: list[str]) -> int:
     return command(words)
 
 
-COMMANDS = {"run": run, "list": list_names, "data": data, "doctor": doctor}
+COMMANDS = {"run": run, "list": listing.list_names, "data": data, "doctor": doctor}
 COMMANDS |= commands.COMMANDS | {"explain": explain}
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import jaxwd
-from jaxwd import cli
+from jaxwd import cli, listing
 
 ROOT = pathlib.Path(__file__).parent.parent
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
@@ -231,7 +231,7 @@ def test_unknown_flags_show_the_nearest_and_exit_with_two():
     assert "--epochs" in got.stderr + got.stdout
 
 
-@pytest.mark.parametrize("kind", cli.KINDS)
+@pytest.mark.parametrize("kind", listing.KINDS)
 def test_lists_name_what_can_be_chosen(kind, capsys):
     assert cli.main(["list", kind]) == 0
     assert len(capsys.readouterr().out.splitlines()) > 3

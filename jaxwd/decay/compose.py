@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxwd.decay.chain import About, Chain, Gains
 from jaxwd.decay.constructors import none
 from jaxwd.decay.placement import Rates
 from jaxwd.decay.probe import reject_alias
@@ -17,44 +18,6 @@ from jaxwd.decay.scheme import DecayScheme
 from jaxwd.errors import InputError, concrete, require
 from jaxwd.masks import Rules, Where, rules
 from jaxwd.schedules import Scalar, ScalarOrSchedule, peak_of
-
-
-class Gains(NamedTuple):
-    """What a core makes of a gradient that stays the same.
-
-    Attributes:
-        first: its answer to the first one, over the gradient.
-        lasting: its answer in the long run, over the gradient.
-    """
-
-    first: float | None
-    lasting: float | None
-
-
-class About(NamedTuple):
-    """What a chain was made from, for `jaxwd.explain` to read.
-
-    Attributes:
-        decay: the scheme.
-        learning_rate: η_t, a number or a function of the step.
-        peak: α, where it is known.
-        frozen: rules for leaves that never move, or None.
-    """
-
-    decay: DecayScheme
-    learning_rate: ScalarOrSchedule
-    peak: Scalar | None
-    frozen: Rules | None
-
-
-class Chain(optax.GradientTransformationExtraArgs):
-    """An ordinary Optax transformation, `(init, update)`, that says what is in it.
-
-    Attributes:
-        about: what it was made from. A copy by `_replace` or through a pytree has None.
-    """
-
-    about: About | None = None
 
 
 def compose(

@@ -9,7 +9,7 @@ from typing import Any
 import optax
 
 from jaxwd.decay import DecayScheme
-from jaxwd.decay.compose import Gains
+from jaxwd.decay.chain import Gains
 from jaxwd.errors import InputError, require
 
 Build = Callable[..., optax.GradientTransformation]

@@ -13,7 +13,8 @@ from typing import Any
 import optax
 
 from jaxwd.decay import DecayScheme
-from jaxwd.decay.compose import Gains, chain_around
+from jaxwd.decay.chain import Gains
+from jaxwd.decay.compose import chain_around
 from jaxwd.errors import InputError, concrete, unknown
 from jaxwd.masks import Where, rules
 from jaxwd.optimizers import estimates, layerwise, muon, torch_forms

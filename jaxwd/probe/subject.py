@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxwd.decay import DecayScheme
-from jaxwd.decay.compose import About
+from jaxwd.decay.chain import About
 from jaxwd.errors import InputError, require
 from jaxwd.masks import Rules
 from jaxwd.penalties import of_scheme
