@@ -78,6 +78,8 @@ ROWS = (
         takes="η_t²{λ}",
         alpha=2,
         shape=2,
+        aliases=_also("lr_squared"),
+        jaxwd='wd.decoupled({λ}, times="lr_squared")',
         source="Chowdhery et al., PaLM, 2022",
     ),
     Convention(
