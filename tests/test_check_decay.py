@@ -24,10 +24,6 @@ def scheme(name, **options):
 
 # make, coupling, times, law, lasting shrink over the first step's
 RIGHT = {
-    "optax.adamw": (
-        lambda rate, lam: optax.adamw(rate, weight_decay=lam),
-        ("decoupled", "lr", "∝ λ", 1.0),
-    ),
     "optax.adafactor": (
         lambda rate, lam: optax.adafactor(rate, weight_decay_rate=lam),
         ("decoupled", "constant", "∝ λ", 1.0),
@@ -45,10 +41,6 @@ RIGHT = {
     "schedule": (
         scheme("adam", times="schedule"),
         ("decoupled", "schedule", "∝ λ", 1.0),
-    ),
-    "constant": (
-        scheme("lion", times="constant"),
-        ("decoupled", "constant", "∝ λ", 1.0),
     ),
     "corrected": (
         scheme("momentum", times="corrected"),
