@@ -7,10 +7,12 @@ signature, so none is forgotten. Those that take a λ go through
 `wd.testing.check_decay`; the others are asked whether they decay all the same.
 """
 
+import functools
 import inspect
 import math
 import pathlib
 import platform
+import types
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,6 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {"noisy_sgd": {"key": 0}}
 LEFT_OUT = {
     "lbfgs": "needs a line search over the loss",
     "optimistic_adam": "deprecated",
+    "polyak_sgd": "sets its rate by the loss",
     "contrib.dpsgd": "needs a gradient for each example",
     "contrib.schedule_free": "wraps an optimizer; see its two shortcuts",
 }
@@ -76,6 +79,13 @@ def _entry(name: str, function: Callable[..., Any]) -> Entry:
     )
 
 
+def _parameters(function: Any) -> list[str]:
+    """Return the names of a function's parameters; partial functions have them too."""
+    if not isinstance(function, types.FunctionType | functools.partial):
+        return []
+    return list(inspect.signature(function).parameters)
+
+
 def entries() -> dict[str, Entry]:
     """Return every optimizer that takes a learning rate, by name."""
     found = {}
@@ -84,9 +94,7 @@ def entries() -> dict[str, Entry]:
             function, full = getattr(module, name), prefix + name
             if name.startswith(("_", "scale_by_", "inject")) or full in LEFT_OUT:
                 continue
-            if not inspect.isfunction(function):
-                continue
-            if "learning_rate" in inspect.signature(function).parameters:
+            if "learning_rate" in _parameters(function):
                 found[full] = _entry(full, function)
     mechanize = optax.contrib.mechanize
     found["contrib.mechanize(sgd)"] = Entry(
@@ -199,18 +207,19 @@ def page(rows: list[tuple[str, ...]], others: list[tuple[str, float]]) -> str:
     quiet = ", ".join(f"`{name}`" for name, shrink in others if shrink == 0)
     loud = "; ".join(f"`{n}` takes {s:.3g} a step" for n, s in others if s != 0)
     left = "; ".join(f"`{name}` {why}" for name, why in LEFT_OUT.items())
-    table = Table("", COLUMNS, tuple(rows)).markdown()
+    table = Table("Optimizers that take a λ", COLUMNS, tuple(rows)).markdown()
     return f"""# What weight decay means in each optimizer of Optax
 
-Measured by `python scripts/optax_table.py` with {versions}, Python
-{platform.python_version()}. η = {RATE}, λ = {STRENGTH}; a matrix, a convolution kernel
-and a bias of random weights between 0.5 and 1.5 with random signs; float32.
+Measured by `python scripts/optax_table.py` with {versions},
+Python {platform.python_version()}. η = {RATE}, λ = {STRENGTH}; a matrix, a convolution
+kernel and a bias of weights between 0.5 and 1.5 with random signs; float32.
 
 {table}
 
 - **1 − θ'/θ**: what one first step with a gradient of zeros takes off the leaf that
   decays most. `prodigy` and `dadapt_adamw` give NaN there, at the first or second step,
-  and were measured beside gradients of size 0.001.
+  and were measured beside gradients of size 0.001; their decay grows with the step size
+  they estimate. The λ of `mechanize` enters the step size it learns, and no weight.
 - **decay is**: *decoupled* where it is the same beside any gradient and gone with the
   weights; *coupled* where a momentum keeps it; *by gradient* where it depends on the
   gradient, because an adaptive core, a norm or an estimate stands after it. Plain SGD
@@ -222,7 +231,8 @@ and a bias of random weights between 0.5 and 1.5 with random signs; float32.
   at zero gradient.
 - **once settled**: the shrink a step when the momentum is full.
 - **leaves**: which of the three decay without a mask.
-- **at η = 0**: what decay does where the schedule has reached 0.
+- **at η = 0**: what decay does where the schedule has reached 0. `prodigy` gives NaN
+  there, and a warm-up that begins at 0 never gets out of it.
 - **λ(t)**: a schedule for λ is followed, or what it raises.
 - **failed**: checks of `wd.testing.check_decay` that did not pass: beside those above,
   traced λ with 0 and one trace under jit, `vmap`, `scan`, `MultiSteps`, `masked`,

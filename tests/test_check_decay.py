@@ -1,6 +1,10 @@
 """The suite for optimizers of one's own: right ones pass, each broken one is caught."""
 
+import importlib.util
 import json
+import pathlib
+import sys
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +24,6 @@ def scheme(name, **options):
 
 # make, coupling, times, law, lasting shrink over the first step's
 RIGHT = {
-    "optax.adamw": (
-        lambda rate, lam: optax.adamw(rate, weight_decay=lam),
-        ("decoupled", "lr", "∝ λ", 1.0),
-    ),
     "optax.adafactor": (
         lambda rate, lam: optax.adafactor(rate, weight_decay_rate=lam),
         ("decoupled", "constant", "∝ λ", 1.0),
@@ -41,10 +41,6 @@ RIGHT = {
     "schedule": (
         scheme("adam", times="schedule"),
         ("decoupled", "schedule", "∝ λ", 1.0),
-    ),
-    "constant": (
-        scheme("lion", times="constant"),
-        ("decoupled", "constant", "∝ λ", 1.0),
     ),
     "corrected": (
         scheme("momentum", times="corrected"),
@@ -311,3 +307,58 @@ def test_bad_input_is_one_line(arguments, message):
 def test_allowing_a_check_that_does_not_exist_is_an_error():
     with pytest.raises(ValueError, match="no such checks: MultiStep"):
         check_decay(RIGHT["schedule"][0]).assert_ok(allow=["MultiStep"])
+
+
+# --- the table of Optax's optimizers ---
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGE = (ROOT / "experiments/results/optax_decay.md").read_text()
+same_optax = pytest.mark.skipif(
+    f"optax {optax.__version__}," not in PAGE, reason="made with another Optax"
+)
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location(
+        "optax_table", ROOT / "scripts/optax_table.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their own module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def committed():
+    """Return the rows of the committed table, by optimizer."""
+    lines = [line for line in PAGE.splitlines() if line.startswith("| ")][2:]
+    rows = [tuple(cell.strip() for cell in line[2:-2].split(" | ")) for line in lines]
+    return {row[0]: row for row in rows}
+
+
+@same_optax
+@pytest.mark.parametrize(
+    "name",
+    [
+        "adafactor",
+        "lamb",
+        "novograd",
+        "contrib.momo",
+        "contrib.mechanize(sgd)",
+    ],
+)
+def test_row_of_the_committed_table_is_what_is_measured(script, name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optax's own deprecations
+        got = script.cells(name, script.entries()[name])
+    assert got == committed()[name]
+
+
+@same_optax
+def test_no_optimizer_is_missing_from_the_table(script):
+    with_strength = {n for n, e in script.entries().items() if e.argument is not None}
+    assert set(committed()) == with_strength
+    for name in {*script.entries(), *script.LEFT_OUT} - with_strength:
+        assert f"`{name}`" in PAGE

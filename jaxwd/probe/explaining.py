@@ -78,9 +78,9 @@ def explain(
     >>> mask = {"kernel": True, "bias": False}
     >>> tx = optax.adamw(1e-3, weight_decay=0.1, mask=mask)
     >>> print(explain(tx, params, steps=10_000, learning_rate=1e-3))
-    leaf    shape  decay        λ     now  shrink  half-life  τ/T
+    leaf    shape  decay        λ  shrink  half-life  τ/T
     bias    2      no
-    kernel  4×2    decoupled  0.1  0.0001  0.0001      6,931    1
+    kernel  4×2    decoupled  0.1  0.0001      6,931    1
     decays 1 of 2 leaves, 8 of 10 parameters, T = 10,000 steps
     """
     require("step", step, 0, whole=True)

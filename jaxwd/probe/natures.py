@@ -105,21 +105,23 @@ def natures(probe: Probe, step: int) -> list[Nature]:
     memory = np.asarray(norms(emptied))
 
     straight = np.asarray(gaps(at_rest, along(theta, series[0]))) <= tolerance * size
+    straight &= size > 0
     doubled, _ = probe.pair(2.0).odd(probe.rest, step=step)
     linear = np.asarray(gaps(doubled, at_rest, 2.0)) <= tolerance * 2 * size
-    proportional = straight & linear & (size > 0)
+    proportional = straight & linear
 
     up, down, _ = probe.pair().step(probe.gradient, step=step)
     stride = even_part(up, down)
     reach = np.asarray(norms(stride))
-    indifferent, ratio = beside_gradient(probe, step, proportional, size, reach)
+    times = reach / np.where(size > 0, size, 1.0)
+    indifferent, ratio = beside_gradient(probe, step, proportional, straight, times)
     beside = proportional_part(probe, step)
     pulled = pull_to_start(probe, step)
     uphill = np.asarray(dots(stride, jax.tree.leaves(probe.gradient)))
     lengths = reach * np.asarray(norms(jax.tree.leaves(probe.gradient)))
 
-    # Less than an ulp of the weights is rounding, unless it is proportional to them.
-    least = np.where(proportional, 1e-14, 4 * ulp) * np.asarray(norms(leaves))
+    # Less than an ulp of the weights is rounding, unless it lies along them.
+    least = np.where(straight, 1e-14, 4 * ulp) * np.asarray(norms(leaves))
     kinds, gains = [], np.ones(len(leaves))
     for i in range(len(leaves)):
         signs = Signs(

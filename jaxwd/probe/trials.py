@@ -18,15 +18,20 @@ _FAR = np.array([1.0, 2.0, 4.0]) * 2.0**12  # θ so large that bounded answers s
 
 
 def beside_gradient(
-    probe: Probe, step: int, proportional: Any, size: Any, stride: Any
+    probe: Probe, step: int, proportional: Any, straight: Any, ratio: Any
 ) -> tuple[Any, Any]:
     """Return whether D(g) = D(0) at every step, and their ratio at the last one.
 
-    Beside a step of the core a small decay drowns in rounding, so where decay is
-    proportional to θ it is tried with θ so large that both are of one size.
+    Args:
+        probe: the transformation.
+        step: where the clock stands.
+        proportional: whether D(0, θ) is proportional to θ, for each leaf.
+        straight: whether it lies along θ at all; what does not may be rounding.
+        ratio: size of a step of the core over that of decay. Beside it a small decay
+            drowns in rounding, so where decay is proportional to θ, it is tried with θ
+            so large that both are of one size.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        wanted = np.where(proportional & (size > 0), stride / size, 1.0)
+    wanted = np.where(proportional, ratio, 1.0)
     wanted = np.clip(np.nan_to_num(wanted, nan=1.0), 1.0, _LARGEST_SCALE)
     scale = 2.0 ** np.round(np.log2(wanted))
     still = moved = probe.pair(scale)
@@ -40,7 +45,7 @@ def beside_gradient(
         signal = np.asarray(norms(rest))
         noise = 8 * eps * np.asarray(norms(jax.tree.leaves(up)))
         # Some cores return the difference of new and old weights, rounded like those.
-        noise = noise + np.where(proportional, 0.0, 4 * eps * weights)
+        noise = noise + np.where(straight, 0.0, 4 * eps * weights)
         same &= np.asarray(gaps(odd, rest)) <= 0.05 * signal + noise
         square = np.where(signal > 0, np.float64(signal) ** 2, 1.0)
         ratio = np.where(signal > 0, np.asarray(dots(odd, rest)) / square, 1.0)
