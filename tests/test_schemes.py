@@ -144,8 +144,8 @@ NORMS = {
     ),
 }
 ALL = SCHEMES | NORMS
-# What a scheme stands beside: nothing, a buffer, a rescaled and a signed direction.
-CORES = ("sgd", "momentum", "adam", "lion")
+# A buffer that overshoots and a rescaled direction; tests/heavy has every core.
+CORES = ("momentum", "adam")
 
 
 def gradient(theta, t):
@@ -171,8 +171,6 @@ def test_trajectory_equals_the_numpy_rule(core, scheme, x64):
     plain = wd.optimizer(core, helpers.RATE)
     without = jax.jit(lambda p: helpers.descend(plain, p, wd.none()))(params)
     helpers.assert_trees_equal(got["bias"], without["bias"])
-    if (core, scheme) == ("sgd", "selective"):
-        return  # a small step down a gradient does not grow what it reduces
     assert np.abs(got["kernel"][-1] - without["kernel"][-1]).max() > 1e-4
 
 
