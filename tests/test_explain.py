@@ -249,6 +249,26 @@ def test_a_warm_up_from_zero_is_no_idle_optimizer():
     assert codes(got) == []
 
 
+def test_leaves_that_decay_at_different_times_are_each_looked_at_then():
+    early, late = ((lambda t: 0.1 * (t < 10)), (lambda t: 0.1 * (t >= 60)))
+    tx = optax.partition(
+        {
+            "early": optax.adamw(1e-2, weight_decay=early),
+            "late": optax.adamw(1e-2, weight_decay=late),
+            "never": optax.adam(1e-2),
+        },
+        {"dense": {"kernel": "early", "bias": "late"}, "norm": {"scale": "never"}},
+    )
+    got = wd.explain(tx, PARAMS, steps=100)
+    assert {r.name: r.kind for r in got.rows} == {
+        "dense/kernel": "decoupled",
+        "dense/bias": "decoupled",
+        "norm/scale": "none",
+    }
+    assert row(got).mean == pytest.approx(1e-4, rel=1e-3)
+    assert row(got, "dense/bias").mean == pytest.approx(4e-4, rel=1e-3)
+
+
 # --- which leaves, by which rule ---
 
 
@@ -666,6 +686,8 @@ def test_findings_name_at_most_three_leaves():
         ((optax.adamw(0.1), PARAMS), {"probes": 1}, "probes=1 is not allowed"),
         ((optax.adamw(0.1), {"n": jnp.arange(3)}), {}, "no floating-point leaf"),
         ((optax.adamw(0.1), {"w": jnp.array([jnp.nan])}), {}, "'w' holds NaN"),
+        ((optax.adamw(0.1), PARAMS), {"gradients": {"w": jnp.ones(3)}}, "other leaves"),
+        ((wd.Recipe(),), {"steps": 10}, "a recipe says itself how many steps"),
         ((optax.contrib.momo(), PARAMS), {}, "extra_args={'value': 1.0}"),
         ((optax.adamw(0.1, mask={"x": True}), PARAMS), {}, "another structure"),
         ((wd.optimizer("sgd", 0.1, decay=wd.coupled(0.1, where="krenel")), PARAMS), {},

@@ -8,15 +8,16 @@ import jax
 import numpy as np
 
 from jaxwd.decay import DecayScheme
-from jaxwd.errors import concrete, require
+from jaxwd.errors import InputError, concrete, require
 from jaxwd.probe.answers import Probe
 from jaxwd.probe.explanation import Explanation, LeafRow
 from jaxwd.probe.finders import FINDERS
 from jaxwd.probe.findings import Evidence
 from jaxwd.probe.natures import Nature, natures
+from jaxwd.probe.rates import measured_power, measured_strength
 from jaxwd.probe.subject import Subject, of_recipe, of_transformation
 from jaxwd.probe.sweep import Sweep, steps_to_probe, sweep
-from jaxwd.schedules import ScalarOrSchedule, peak_of, value_at
+from jaxwd.schedules import ScalarOrSchedule, peak_of
 from jaxwd.trees import Tree, named_leaves
 
 _WITH_NUMBERS = ("decoupled", "coupled", "anchored")
@@ -70,6 +71,7 @@ def explain(
         InputError: no transformation, no floating-point leaf, NaN in the parameters,
             an `update` that fails on these parameters.
 
+    The penalty of a `penalized` scheme is counted as if your loss had it.
     The state is the one at the start, with its step counters moved: decay that depends
     on what has been learnt since (D-Adaptation, constraints) shows as it begins.
 
@@ -87,6 +89,11 @@ def explain(
     if probes is not None:
         require("probes", probes, 2, whole=True)
     if hasattr(tx, "steps_per_epoch") and hasattr(tx, "digest"):  # a Recipe
+        if any(x is not None for x in (steps, steps_per_epoch, learning_rate)):
+            raise InputError(
+                "a recipe says itself how many steps it takes and at which rates; give "
+                "steps, steps_per_epoch and learning_rate with a transformation only"
+            )
         subject = of_recipe(tx, params, data)
     else:
         subject = of_transformation(tx, params, steps, steps_per_epoch, learning_rate)
@@ -94,12 +101,10 @@ def explain(
         subject.tx, subject.params, extra_args=extra_args, penalty=subject.penalty
     )
     measured = sweep(probe, steps_to_probe(probe, subject.steps, step, probes))
-    kinds = natures(probe, measured.liveliest)
-    idle = (measured.stride == 0).all(axis=0)
-    if gradients is not None:
-        idle |= np.array(
-            [not np.any(np.asarray(g)) for g in jax.tree.leaves(gradients)]
-        )
+    where = measured.liveliest()
+    looked = {int(t): natures(probe, int(t)) for t in np.unique(where)}
+    kinds = [looked[int(t)][i] for i, t in enumerate(where)]
+    idle = (measured.stride == 0).all(axis=0) | _without_gradient(gradients, probe)
     rows = _rows(subject, probe, measured, kinds, step, idle)
     evidence = Evidence(
         subject, rows, kinds, measured, probe.weights, probe.state, probe.rest_is_zero
@@ -112,7 +117,7 @@ def explain(
         step,
         len(measured.steps),
         probe.calls,
-        _power(subject, measured, kinds),
+        measured_power(subject, measured, kinds),
     )
 
 
@@ -125,7 +130,7 @@ def _rows(
     idle: np.ndarray,
 ) -> list[LeafRow]:
     rules = _rules(subject.scheme, probe.weights)
-    power = _power(subject, measured, kinds)
+    power = measured_power(subject, measured, kinds)
     now = measured.at(step)
     run = None if subject.steps is None else measured.over(subject.steps)
     rows = []
@@ -142,7 +147,7 @@ def _rows(
                 all_here = None if run is None else run[:, i] * gain
             numbers = _over_a_run(now_here + 0.0, all_here, subject.steps_per_epoch)
             if subject.scheme is None and nature.kind != "anchored":
-                strength = _strength(subject, measured, i, power)
+                strength = measured_strength(subject, measured, i, power)
         rows.append(
             LeafRow(
                 name,
@@ -200,37 +205,12 @@ def _rules(
     }
 
 
-def _rates(subject: Subject, measured: Sweep) -> np.ndarray | None:
-    """Return η_t at the probed steps; None where it is not known or is traced."""
-    rate = subject.learning_rate
-    if rate is None or (not callable(rate) and concrete(rate) is None):
-        return None
-    return np.array([float(value_at(rate, int(t))) for t in measured.steps])
-
-
-def _power(subject: Subject, measured: Sweep, kinds: list[Nature]) -> float | None:
-    """Return p of shrink ∝ η^p over the schedule, None where η does not change."""
-    eta = _rates(subject, measured)
-    sure = [i for i, n in enumerate(kinds) if n.kind in ("decoupled", "coupled")]
-    if eta is None or not sure:
-        return None
-    shrink = np.abs(measured.shrink[:, sure]).max(axis=1)
-    known = (eta > 1e-3 * eta.max()) & (shrink > 0)
-    if known.sum() < 3 or np.ptp(eta[known]) < 0.05 * eta.max():
-        return None
-    slope = float(np.polyfit(np.log(eta[known]), np.log(shrink[known]), 1)[0])
-    return round(slope, 3) + 0.0
-
-
-def _strength(
-    subject: Subject, measured: Sweep, i: int, power: float | None
-) -> float | None:
-    """Return λ as measured: the shrink over what the schedule multiplies it by."""
-    eta = _rates(subject, measured)
-    if eta is None or not (measured.shrink[:, i] != 0).any():
-        return None
-    k = int(np.argmax(np.abs(measured.shrink[:, i])))
-    per_unit = {0: 1.0, 1: eta[k], 2: eta[k] ** 2 / eta.max()}
-    d = per_unit.get(1 if power is None else round(power), 0.0)
-    # Rounded to what float32 can carry.
-    return float(f"{measured.shrink[k, i] / d:.5g}") if d > 0 else None
+def _without_gradient(gradients: Tree | None, probe: Probe) -> np.ndarray:
+    """Return which leaves have a gradient of zeros throughout."""
+    leaves = jax.tree.leaves(probe.weights)
+    if gradients is None:
+        return np.zeros(len(leaves), bool)
+    shapes = [np.shape(g) for g in jax.tree.leaves(gradients)]
+    if shapes != [np.shape(leaf) for leaf in leaves]:
+        raise InputError("gradients have other leaves than params; give the same tree")
+    return np.array([not np.any(np.asarray(g)) for g in jax.tree.leaves(gradients)])

@@ -31,16 +31,20 @@ class Sweep:
     shrink: np.ndarray
     stride: np.ndarray
 
-    @property
-    def liveliest(self) -> int:
-        """Return the step to look at closely: most decay, else most movement.
+    def liveliest(self) -> np.ndarray:
+        """Return the step to look at closely, for each leaf: where it decays most.
 
-        The last of those that are about equal: at step 0 some cores do what they
+        Leaves without decay are looked at where the others are, or where gradients move
+        most. Of steps about equal it is the last one: at step 0 some cores do what they
         never do again (NovoGrad's first moment is not an average yet).
         """
-        seen = self.shrink if np.any(self.shrink) else self.stride
-        most = np.abs(seen).max(axis=1)
-        return int(self.steps[np.flatnonzero(most >= 0.99 * most.max())[-1]])
+        common = _last_high(self.shrink if np.any(self.shrink) else self.stride)
+        return np.array(
+            [
+                self.steps[_last_high(column[:, None]) if column.any() else common]
+                for column in self.shrink.T
+            ]
+        )
 
     def over(self, steps: int) -> np.ndarray:
         """Return the shrink at all steps of the run, shape (steps, leaves)."""
@@ -52,6 +56,12 @@ class Sweep:
     def at(self, step: int) -> np.ndarray:
         """Return the shrink at one of the probed steps, shape (leaves,)."""
         return self.shrink[int(np.flatnonzero(self.steps == step)[0])]
+
+
+def _last_high(seen: np.ndarray) -> int:
+    """Return the last row that is nearly as large as the largest."""
+    most = np.abs(np.nan_to_num(seen)).max(axis=1)
+    return int(np.flatnonzero(most >= 0.99 * most.max())[-1])
 
 
 def steps_to_probe(
