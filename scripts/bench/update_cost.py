@@ -124,6 +124,11 @@ def main():
             "",
             f"{count:,} parameters in {2 * BLOCKS * len(BLOCK)} leaves; kernels decay. "
             "Memory: arguments, outputs that reuse none, and temporaries, as XLA plans.",
+            "",
+            "What is used once more after a division or a norm (the direction in a gate, "
+            "the step in a projection) is written to memory first by XLA on a CPU, one "
+            "copy of the weights; `coupled` reads the weights for both moments.",
+            "",
             f"jax {jax.__version__}, optax {optax.__version__}, jaxwd {wd.__version__}, "
             f"Python {platform.python_version()}, {processor()}, "
             f"{given.rounds} rounds, {datetime.date.today()}.",
