@@ -63,3 +63,18 @@ def count(tree: Tree) -> int:
     10
     """
     return sum(np.size(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def unit_axes(x: jax.Array) -> tuple[int, ...] | None:
+    """Return the axes of one output unit: all but the last; all axes of a vector."""
+    return tuple(range(x.ndim - 1)) if x.ndim > 1 else None
+
+
+def unit_norm(x: jax.Array) -> jax.Array:
+    """Return ‖x‖ of every output unit, to be broadcast over the leaf."""
+    return jnp.sqrt(jnp.sum(jnp.square(x), axis=unit_axes(x), keepdims=True))
+
+
+def over(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return a/b, and 0 where b is 0."""
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)

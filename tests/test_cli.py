@@ -277,3 +277,11 @@ def test_compilation_cache_is_used_and_can_be_switched_off(tmp_path):
 
     assert cached() > 3
     assert cached(JAXWD_COMPILATION_CACHE="0") == 0
+
+
+def test_flags_know_every_modifier_but_the_one_that_takes_a_tree():
+    """`flags` names them itself, since reading flags must not import JAX."""
+    from jaxwd import decay, flags
+
+    assert set(flags.MODIFIERS) == set(decay.MODIFIERS) - {"to_tree"}
+    assert set(flags.DECAYS) <= set(decay.CONSTRUCTORS)

@@ -180,15 +180,15 @@ def undecayed():
     return helpers.descend(wd.optimizer("adam", 0.02), params, wd.none(), 20)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [s for s in SCHEMES if s != "tangent"])
 def test_strength_zero_is_no_decay(scheme):
+    """But for `tangent`, which turns the step whatever λ is."""
     decay, *_ = SCHEMES[scheme]
     decay = dataclasses.replace(decay, strength=0.0)
     params = helpers.start(np.float32)
     got = helpers.descend(wd.optimizer("adam", 0.02, decay=decay), params, decay, 20)
     want = undecayed()
-    if decay.gate is None or decay.gate.name != "tangent":  # it turns the step as well
-        helpers.assert_trees_close(got, want, rtol=1e-5, atol=1e-6)
+    helpers.assert_trees_close(got, want, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -12,7 +12,7 @@ from jaxwd.decay.pull import given, product
 from jaxwd.decay.scheme import DecayScheme
 from jaxwd.penalties.table import PENALTIES
 from jaxwd.schedules import ScalarOrSchedule, value_at
-from jaxwd.trees import Tree
+from jaxwd.trees import Tree, norm, over
 
 Array = jax.Array
 
@@ -96,8 +96,8 @@ def selective_step(
     """θ' − a = (1 − λr)(θ̃ − a) where ⟨g, θ − a⟩ > 0, r the share of the growth."""
 
     def move(s: Step) -> Array:
-        size, was = (jnp.sqrt(jnp.sum(jnp.square(x))) for x in (s.proposed, s.before))
-        growth = jnp.clip((size - was) / jnp.where(size > 0, size, 1), 0, 1)
+        now, was = norm(s.proposed), norm(s.before)
+        growth = jnp.clip(over(now - was, now), 0, 1)
         back = jnp.sum(s.gradient * s.before) > 0
         return s.proposed * (1 - jnp.where(back, s.amount * growth, 0))
 

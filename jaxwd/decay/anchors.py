@@ -12,7 +12,8 @@ import jax.numpy as jnp
 
 from jaxwd.decay.scheme import DecayScheme
 from jaxwd.errors import InputError, concrete, require
-from jaxwd.trees import Tree, map_named, named_leaves
+from jaxwd.trees import Tree, map_named, named_leaves, over
+from jaxwd.trees import norm as norm_of  # `norm` is a setting here
 
 Array = jax.Array
 
@@ -40,12 +41,11 @@ class Anchor(NamedTuple):
 
 
 def _towards_norm(state: Array, x: Array, norm: Any) -> tuple[Array, Array]:
-    size = jnp.sqrt(jnp.sum(jnp.square(x)))
-    return state / jnp.where(size > 0, size, 1) * x, state
+    return over(state, norm_of(x)) * x, state
 
 
 def _start_norm(x: Array, norm: Any) -> Array:
-    own = jnp.sqrt(jnp.sum(jnp.square(x)))
+    own = norm_of(x)
     return own if norm is None else jnp.asarray(norm, own.dtype)
 
 

@@ -50,13 +50,7 @@ def penalized(
     >>> print(penalized(5e-4))
     penalized(0.0005)
     """
-    return DecayScheme(
-        "penalized",
-        strength,
-        where=rules(where),
-        penalty=penalty,
-        settings=tuple(settings.items()),
-    )
+    return _with_penalty("penalized", strength, "lr", where, penalty, settings)
 
 
 def coupled(
@@ -89,13 +83,7 @@ def coupled(
     >>> print(coupled(5e-4))
     coupled(0.0005)
     """
-    return DecayScheme(
-        "coupled",
-        strength,
-        where=rules(where),
-        penalty=penalty,
-        settings=tuple(settings.items()),
-    )
+    return _with_penalty("coupled", strength, "lr", where, penalty, settings)
 
 
 def decoupled(
@@ -135,14 +123,7 @@ def decoupled(
     >>> print(decoupled(0.1), decoupled(1e-4, times="schedule"))
     decoupled(0.1, times=lr) decoupled(0.0001, times=schedule)
     """
-    return DecayScheme(
-        "decoupled",
-        strength,
-        times,
-        rules(where),
-        penalty,
-        tuple(settings.items()),
-    )
+    return _with_penalty("decoupled", strength, times, where, penalty, settings)
 
 
 def proximal(
@@ -181,14 +162,7 @@ def proximal(
     >>> print(proximal(0.1, penalty="l1"))
     proximal(0.1, times=lr, l1)
     """
-    return DecayScheme(
-        "proximal",
-        strength,
-        times,
-        rules(where),
-        penalty,
-        tuple(settings.items()),
-    )
+    return _with_penalty("proximal", strength, times, where, penalty, settings)
 
 
 def selective(
@@ -218,3 +192,15 @@ def selective(
     if anchor is None:
         return to_init(scheme)
     return scheme if isinstance(anchor, int) else to_tree(scheme, anchor)
+
+
+def _with_penalty(
+    kind: str,
+    strength: ScalarOrSchedule,
+    times: str,
+    where: Where,
+    penalty: str,
+    settings: dict[str, Any],
+) -> DecayScheme:
+    pairs = tuple(settings.items())
+    return DecayScheme(kind, strength, times, rules(where), penalty, pairs)

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxwd.decay.leafwise import leafwise, over, size
+from jaxwd.decay.leafwise import leafwise
 from jaxwd.decay.placement import Placement, Rates
 from jaxwd.decay.scheme import DecayScheme
 from jaxwd.errors import InputError, require, unknown
 from jaxwd.masks import Where, kernels, rules
 from jaxwd.schedules import value_at
+from jaxwd.trees import norm, over
 
 Array = jax.Array
 
@@ -165,8 +166,8 @@ def _at_inflection(
     only while the growth is above 1 %.
     """
     every, keep = settings["every"], settings["average"]
-    averaged = keep * state.average + (1 - keep) * size(new)
-    average = jnp.where(now >= every, averaged, size(new))
+    averaged = keep * state.average + (1 - keep) * norm(new)
+    average = jnp.where(now >= every, averaged, norm(new))
     looked = (now > every) & (now % every == 0)
     growth = over(average - state.last, average)
     falls = (state.growth > growth) & (growth > 0.01)

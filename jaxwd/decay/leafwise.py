@@ -63,23 +63,3 @@ def leafwise(
         return passed, LeafState(state.count + 1, kept)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def size(x: Array) -> Array:
-    """Return ‖x‖ of the whole leaf, a scalar."""
-    return jnp.sqrt(jnp.sum(jnp.square(x)))
-
-
-def unit_axes(x: Array) -> tuple[int, ...] | None:
-    """Return the axes of one output unit: all but the last; all axes of a vector."""
-    return tuple(range(x.ndim - 1)) if x.ndim > 1 else None
-
-
-def unit_size(x: Array) -> Array:
-    """Return ‖x‖ of every output unit, to be broadcast over the leaf."""
-    return jnp.sqrt(jnp.sum(jnp.square(x), axis=unit_axes(x), keepdims=True))
-
-
-def over(a: Array, b: Array) -> Array:
-    """Return a/b, and 0 where b is 0."""
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)

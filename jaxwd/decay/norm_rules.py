@@ -6,43 +6,40 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxwd.decay.leafwise import leafwise, over, size, unit_axes, unit_size
+from jaxwd.decay.leafwise import leafwise
 from jaxwd.decay.placement import Placement, Rates
 from jaxwd.decay.scheme import DecayScheme
 from jaxwd.schedules import value_at
+from jaxwd.trees import norm, over, unit_axes, unit_norm
 
 Array = jax.Array
+Place = Callable[[DecayScheme, Rates], Placement]
 
 
 def _rescaled(proposed: Array, length: Array, now: Array) -> Array:
     return proposed * jnp.where(now > 0, length / jnp.where(now > 0, now, 1), 1)
 
 
-def _max_norm(scheme: DecayScheme, rates: Rates) -> Placement:
-    limit = dict(scheme.settings)["limit"]
+def _bounded(measure: Callable[[Array], Array], setting: str) -> Place:
+    """Return the rule that scales θ̃ back to a measure of at most the setting."""
 
-    def move(u: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
-        now = unit_size(x + u)
-        return _rescaled(x + u, jnp.minimum(now, limit), now) - x, memory
+    def place(scheme: DecayScheme, rates: Rates) -> Placement:
+        bound = dict(scheme.settings)[setting]
 
-    return Placement(step=(leafwise(scheme, move),))
+        def move(u: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
+            now = measure(x + u)
+            return _rescaled(x + u, jnp.minimum(now, bound), now) - x, memory
 
+        return Placement(step=(leafwise(scheme, move),))
 
-def _norm_ball(scheme: DecayScheme, rates: Rates) -> Placement:
-    radius = dict(scheme.settings)["radius"]
-
-    def move(u: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
-        now = size(x + u)
-        return _rescaled(x + u, jnp.minimum(now, radius), now) - x, memory
-
-    return Placement(step=(leafwise(scheme, move),))
+    return place
 
 
 def _radial_brake(scheme: DecayScheme, rates: Rates) -> Placement:
     share = dict(scheme.settings)
 
     def move(u: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
-        was, now = size(x), size(x + u)
+        was, now = norm(x), norm(x + u)
         s = jnp.where(now > was, share["outward"], share["inward"])
         return _rescaled(x + u, was + s * (now - was), now) - x, memory
 
@@ -57,7 +54,7 @@ def _lawn(scheme: DecayScheme, rates: Rates) -> Placement:
         return jnp.where(t < free, g, g - radial), memory
 
     def hold(u: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
-        held = _rescaled(x + u, size(x), size(x + u)) - x
+        held = _rescaled(x + u, norm(x), norm(x + u)) - x
         return jnp.where(t < free, u, held), memory
 
     return Placement(
@@ -67,14 +64,14 @@ def _lawn(scheme: DecayScheme, rates: Rates) -> Placement:
 
 def _hyperball(scheme: DecayScheme, rates: Rates) -> Placement:
     def normalise(u: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
-        return over(size(x), size(u)) * u, memory
+        return over(norm(x), norm(u)) * u, memory
 
     def hold(u: Array, x: Array, start: Array, t: Array, m: float) -> tuple:
-        return _rescaled(x + u, start, size(x + u)) - x, start
+        return _rescaled(x + u, start, norm(x + u)) - x, start
 
     return Placement(
         direction=(leafwise(scheme, normalise),),
-        step=(leafwise(scheme, hold, size),),
+        step=(leafwise(scheme, hold, norm),),
     )
 
 
@@ -88,7 +85,7 @@ def _rotational(scheme: DecayScheme, rates: Rates) -> Placement:
         u = u - x * over(jnp.sum(u * x, axis=axes, keepdims=True), start**2)
         if settings["center"]:
             u = u - jnp.mean(u, axis=axes, keepdims=True)
-        average = beta * average + (1 - beta) * unit_size(u) ** 2
+        average = beta * average + (1 - beta) * unit_norm(u) ** 2
         typical = jnp.sqrt(average / (1 - beta ** (t + 1))) + eps
         eta = jnp.asarray(value_at(rates.learning_rate, t))
         strength = m * value_at(scheme.strength, t)
@@ -97,17 +94,17 @@ def _rotational(scheme: DecayScheme, rates: Rates) -> Placement:
         return angle * start * u / typical, (start, average)
 
     def hold(u: Array, x: Array, start: Array, t: Array, m: float) -> tuple:
-        return _rescaled(x + u, start, unit_size(x + u)) - x, start
+        return _rescaled(x + u, start, unit_norm(x + u)) - x, start
 
     return Placement(
-        direction=(leafwise(scheme, turn, lambda x: (unit_size(x), 0 * unit_size(x))),),
-        step=(leafwise(scheme, hold, unit_size),),
+        direction=(leafwise(scheme, turn, lambda x: (unit_norm(x), 0 * unit_norm(x))),),
+        step=(leafwise(scheme, hold, unit_norm),),
     )
 
 
-NORM_RULES: dict[str, Callable[[DecayScheme, Rates], Placement]] = {
-    "max_norm": _max_norm,
-    "norm_ball": _norm_ball,
+NORM_RULES: dict[str, Place] = {
+    "max_norm": _bounded(unit_norm, "limit"),
+    "norm_ball": _bounded(norm, "radius"),
     "radial_brake": _radial_brake,
     "lawn": _lawn,
     "hyperball": _hyperball,

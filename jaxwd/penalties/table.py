@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxwd.errors import InputError, require, unknown
+from jaxwd.trees import over, unit_norm
 
 Array = jax.Array
 Settings = dict[str, Any]
@@ -91,21 +92,12 @@ def _p_norm_prox(y: Array, t: Any, before: Array, p: Any) -> Array:
     return jnp.where(before == 0, below_two, y / (1 + t * size ** (p - 2)))
 
 
-def _group_norms(x: Array) -> Array:
-    """Norms of the groups, to be broadcast: one an output unit, or the whole vector."""
-    axes = tuple(range(x.ndim - 1)) if x.ndim > 1 else None
-    return jnp.sqrt(jnp.sum(jnp.square(x), axis=axes, keepdims=True))
-
-
 def _group_gradient(x: Array) -> Array:
-    size = _group_norms(x)
-    return jnp.where(size > 0, x / jnp.where(size > 0, size, 1), 0)
+    return over(x, unit_norm(x))
 
 
 def _group_prox(y: Array, t: Any, before: Array) -> Array:
-    size = _group_norms(y)
-    kept = jnp.maximum(1 - t / jnp.where(size > 0, size, 1), 0)
-    return jnp.where(size > 0, y * kept, 0)
+    return y * jnp.maximum(1 - over(jnp.asarray(t), unit_norm(y)), 0)
 
 
 def gram_gap(x: Array) -> Array:
@@ -156,7 +148,7 @@ PENALTIES: dict[str, Penalty] = {
         {"p": ...},
     ),
     "group_lasso": Penalty(
-        lambda x: jnp.sum(_group_norms(x)), _group_gradient, _group_prox, {}
+        lambda x: jnp.sum(unit_norm(x)), _group_gradient, _group_prox, {}
     ),
     "soft_orthogonality": Penalty(_orthogonality, jax.grad(_orthogonality), None, {}),
     "spectral": Penalty(_spectral, jax.grad(_spectral), None, {}),
