@@ -6,9 +6,9 @@
 Every arm trains the same network (conv 3×3×32, pool, conv 3×3×64, pool, dense 128,
 dropout ½, dense 10) with SGD 0.1 and L2 0.0005, batch 32, on the same images, each in
 a process of its own. The arms take turns, round by round, so that a machine that
-slows down slows all of them; ratios are taken within a round. PyTorch is optional. One file of
-over 300 lines, since the same file is what each process runs, the one without jaxwd
-included.
+slows down slows all of them; ratios are taken within a round. PyTorch is optional.
+
+One file of over 300 lines, since each process runs it, that without jaxwd included.
 """
 
 import argparse
