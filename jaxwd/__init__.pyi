@@ -16,6 +16,8 @@ from .data import load as load
 from .decay import DecayScheme as DecayScheme
 from .decay import adadecay as adadecay
 from .decay import alpha_decay as alpha_decay
+from .decay import amos as amos
+from .decay import auto_l2 as auto_l2
 from .decay import awd as awd
 from .decay import cautious as cautious
 from .decay import compose as compose

@@ -14,7 +14,7 @@ F = TypeVar("F")
 DECAYS = ("penalized", "coupled", "decoupled", "proximal")
 MODIFIERS = (
     *("cautious", "tangent", "to_init", "to_ema", "to_norm"),
-    *("stable", "awd", "adadecay", "alpha_decay"),
+    *("stable", "awd", "adadecay", "alpha_decay", "auto_l2"),
 )
 
 
@@ -55,7 +55,7 @@ class Flags:
     group_lasso; penalized also l2_per_example (m = batch), soft_orthogonality, spectral."""
     modify: tuple[str, ...] = ()
     """Further choices, in order: cautious, tangent, to_init, to_ema, to_norm, stable, awd,
-    adadecay, alpha_decay."""
+    adadecay, alpha_decay, auto_l2."""
     dropout: float = 0.5
     """Dropout rate of the arms with dropout, before the output layer."""
     batch_size: int = 32

@@ -1,4 +1,4 @@
-"""Make tests/fixtures/package_trajectories.npz: what eight other packages really do.
+"""Make tests/fixtures/package_trajectories.npz: what nine other packages really do.
 
 The two versions of pytorch_optimizer need an environment each. A run replaces the cases
 of the packages it finds at the right version and keeps the others.
@@ -7,7 +7,8 @@ of the packages it finds at the right version and keeps the others.
     a/bin/pip install torch==2.13.0 numpy pytorch_optimizer==4.1.0 pytorch-cpr==0.3.1 \
         adamp==0.3.0 schedulefree==1.4.1 heavyball==3.2.1 torch-optimi==0.3.3 \
         keras==3.15.1 jax==0.10.2
-    a/bin/pip install --no-deps timm==1.0.31
+    a/bin/pip install --no-deps timm==1.0.31 jestimator==0.3.3
+    a/bin/pip install flax optax
     a/bin/python scripts/make_package_fixtures.py
     python -m venv b && b/bin/pip install torch==2.13.0 numpy pytorch_optimizer==3.9.0
     b/bin/python scripts/make_package_fixtures.py "pytorch_optimizer 3.9"
@@ -100,7 +101,7 @@ os.environ |= {"KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "
 
 import numpy as np
 import package_cases as cases
-from package_runs import descend, descend_keras
+from package_runs import descend, descend_keras, descend_optax
 
 OUT = pathlib.Path(__file__).parent.parent / "tests/fixtures/package_trajectories.npz"
 STEPS, PEAK = 120, 0.02
@@ -129,6 +130,7 @@ PACKAGES = {
     "heavyball": ("heavyball", "3.2.1", cases.heavyball_cases, descend),
     "torch-optimi": ("torch-optimi", "0.3.3", cases.optimi_cases, descend),
     "keras": ("keras", "3.15.1", cases.keras_cases, descend_keras),
+    "jestimator": ("jestimator", "0.3.3", cases.jestimator_cases, descend_optax),
 }
 
 

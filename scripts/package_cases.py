@@ -7,6 +7,7 @@ One table, and so one room, though a long one.
 import contextlib
 import dataclasses
 import importlib.util
+import pathlib
 import sys
 import types
 from typing import Any
@@ -272,4 +273,26 @@ def keras_cases() -> Cases:
         "sgd": case(optimizers.SGD, LAM, momentum=0.9),
         "lamb outside": case(optimizers.Lamb, LAM),
         "schedule-free": case(optimizers.ScheduleFreeAdamW, LAM, averaged=True),
+    }
+
+
+def jestimator_cases() -> Cases:
+    """Amos with one v and one b a leaf; its λ, the ½γ of the paper, is no number."""
+    # By file: the package's own __init__ wants a JAX of its time.
+    root = importlib.util.find_spec("jestimator")
+    file = pathlib.Path(next(iter(root.submodule_search_locations))) / "amos.py"
+    spec = importlib.util.spec_from_file_location("jestimator_amos", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def make(learning_rate: Any, beta: float, eta: float) -> Any:
+        return module.amos(
+            learning_rate,
+            eta_fn=lambda name, shape: eta,
+            shape_fn=lambda name, shape: (),
+            beta=beta,
+        )
+
+    return {
+        "amos": case(make, shown="amos(shape_fn=() for every leaf)", beta=0.99, eta=0.3)
     }

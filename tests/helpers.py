@@ -80,8 +80,13 @@ def toy_loss(params):
     return sum((0.5 * h[k] * (params[k] - 1.0) ** 2).sum() for k in params)
 
 
-EXTRA = {"obj_fn": toy_loss}
-"""What some cores ask of `update` beside the gradient; all others ignore it."""
+def toy_value(grads):
+    """Return what is handed over as the loss: noisy, lower where gradients are small."""
+    return jnp.square(grads.get("kernel", 1.0)).sum()
+
+
+EXTRA = {"obj_fn": toy_loss, "value": 1.0}
+"""What some cores and schemes ask of `update` beside the gradient; all others ignore it."""
 
 
 def build(name, rate, **settings):
@@ -137,7 +142,8 @@ def descend(tx, params, decay, steps=STEPS, gradient=toy_gradient):
         if decay.kind == "penalized":
             extra = jax.grad(lambda p: wd.penalties.of_scheme(decay, p, t))(params)
             grads = jax.tree.map(jnp.add, grads, extra)
-        updates, state = tx.update(grads, state, params, **EXTRA)
+        extra = EXTRA | {"value": toy_value(grads)}
+        updates, state = tx.update(grads, state, params, **extra)
         params = jax.tree.map(jnp.add, params, updates)
         return (params, state), params
 

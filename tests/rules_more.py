@@ -45,6 +45,16 @@ class Novograd:
         return self.m
 
 
+class Amos:
+    def __init__(self, b2=0.999):
+        self.b2, self.t, self.v = b2, 0, 0.0
+
+    def direction(self, g):
+        self.t += 1
+        self.v = self.b2 * self.v + (1 - self.b2) * (g**2).mean()
+        return g / np.sqrt(self.v / (1 - self.b2**self.t))
+
+
 class Adafactor:
     """Factored over the two longest axes of a leaf that has two of at least `least`."""
 
@@ -187,6 +197,7 @@ MORE = {
     "novograd": Novograd,
     "novograd.inside": Novograd,
     "adafactor": lambda: Adafactor(least=2),
+    "amos": Amos,
     "muon": Muon,
     "adan": Adan,
     "adopt": Adopt,

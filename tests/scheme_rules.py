@@ -170,6 +170,35 @@ def adadecay(m, x, g, u, eta, alpha, lam=STRENGTH):
     return x - eta * u(g["kernel"] + lam * 2 / (1 + np.exp(-4 * z)) * x)
 
 
+def auto_l2(m, x, g, u, eta, alpha, lam=STRENGTH, wait=2.0, every=3):
+    """As google/autol2 keeps its books: a list of losses, the least of all but one."""
+    m.t = m.get("t", -1) + 1
+    if m.t == 0:
+        m.losses, m.least, m.lam, m.since = [], np.inf, lam, 0
+    if m.t % every == 0:
+        m.losses.append((g["kernel"] ** 2).sum())
+        stuck = len(m.losses) > 2 and min(m.losses[-2:]) >= m.least
+        falls = stuck and m.t > m.since + wait / m.lam
+        m.seen |= {("stuck", stuck), ("falls", falls)}
+        if falls:
+            m.lam, m.since = m.lam / 4, m.t
+        elif len(m.losses) >= 2:
+            m.least = min(m.least, m.losses[-2])
+    return x - eta * u(g["kernel"] + m.lam * x)
+
+
+def amos(m, x, g, u, eta, alpha, scale=0.5, b2=0.9, c=0.25, d=0.25):
+    """google-research/jestimator's update with one v and one b a leaf."""
+    m.t = m.get("t", 0) + 1
+    square = (g["kernel"] ** 2).mean()
+    m.v = b2 * m.get("v", 0.0) + (1 - b2) * square
+    b, v_hat = m.get("b", 0.0), m.v / (1 - b2**m.t)
+    gamma = eta**2 * square / v_hat / np.sqrt(1 + c * np.sqrt(eta) * b)
+    m.b = b + gamma * (1 + b)
+    step = eta * scale * u(g["kernel"]) + gamma / 2 * x
+    return x - step / (1 + d * np.sqrt(eta * scale) * b)
+
+
 def unit_norms(x):
     return np.sqrt((x**2).sum(axis=0))
 

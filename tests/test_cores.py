@@ -35,6 +35,7 @@ WHOLE_LEAF = {
     "lars": ({}, rules_more.Lars),
     "novograd": ({}, rules_more.Novograd),
     "novograd.inside": ({}, rules_more.Novograd),
+    "amos": ({}, rules_more.Amos),
     "adafactor": (
         {"min_dim_size_to_factor": 3},
         lambda: rules_more.Adafactor(least=3),

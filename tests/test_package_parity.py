@@ -1,4 +1,4 @@
-"""Trajectories of eight other packages, committed as a fixture: who computes what.
+"""Trajectories of nine other packages, committed as a fixture: who computes what.
 
 `TABLE` holds what a scheme of jaxwd computes too, `RULES` what is written out in NumPy
 in package_rules.py. When jaxwd gets a scheme for a case of `RULES`, give it a row in
@@ -53,6 +53,7 @@ VERSIONS = {
     "heavyball": "3.2.1",
     "torch-optimi": "0.3.3",
     "keras": "3.15.1",
+    "jestimator": "0.3.3",
 }
 EXACT = 1e-13
 
@@ -173,6 +174,9 @@ DECAYED_FIRST = {"gap": 0.02, "why": "the ratio is that of the decayed weights"}
 TABLE |= {
     "heavyball/hyperball": Row(
         "adam", lambda s: wd.hyperball(), {"b1": 0.0}, **CLAMPED
+    ),
+    "jestimator/amos": Row(
+        "amos", lambda s: wd.amos(scale=0.3, b2=0.99, where=wd.everything), {"b2": 0.99}
     ),
     "timm/lamb inside": Row("lamb.inside", wd.decoupled),
     "timm/lamb outside": Row("lamb", wd.decoupled, **DECAYED_FIRST),

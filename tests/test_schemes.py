@@ -99,6 +99,11 @@ SCHEMES = {
     "stable": (wd.stable(wd.decoupled(STRENGTH), b2=0.9, eps=0.0), scheme_rules.stable),
     "awd": (wd.awd(wd.coupled(STRENGTH)), scheme_rules.awd),
     "adadecay": (wd.adadecay(wd.coupled(STRENGTH)), scheme_rules.adadecay),
+    "auto_l2": (
+        wd.auto_l2(wd.coupled(STRENGTH), refractory=2.0, divide=4.0, every=3),
+        scheme_rules.auto_l2,
+        {("stuck", True), ("stuck", False), ("falls", True), ("falls", False)},
+    ),
 }
 NORMS = {
     "max_norm": (wd.max_norm(0.9), scheme_rules.max_norm, {True}),
@@ -115,6 +120,7 @@ NORMS = {
         wd.rotational(STRENGTH, core="sgd", momentum=0.9, center=False),
         functools.partial(scheme_rules.rotational, c=1 / 1.9, center=False),
     ),
+    "amos": (wd.amos(scale=0.5, b2=0.9), scheme_rules.amos),
     "cpr uniform": (
         wd.cpr(bound="uniform", kappa=2.0),
         functools.partial(scheme_rules.cpr, kappa=2.0),
@@ -239,15 +245,15 @@ def test_multi_steps_decays_once_and_a_nan_step_does_not_decay(scheme):
     params = helpers.start(np.float32)
     grads = jax.tree.map(lambda x: jnp.asarray(x, np.float32), gradient(params, 0))
     tx = wd.optimizer("momentum", 0.02, decay=decay)
-    want, _ = tx.update(grads, tx.init(params), params)
+    want, _ = tx.update(grads, tx.init(params), params, **helpers.EXTRA)
     several = optax.MultiSteps(tx, 3)
     state, got = several.init(params), None
     for _ in range(3):
-        got, state = several.update(grads, state, params)
+        got, state = several.update(grads, state, params, **helpers.EXTRA)
     helpers.assert_trees_close(got, want, rtol=1e-5, atol=1e-7)
     careful = optax.apply_if_finite(tx, 5)
     broken = jax.tree.map(lambda g: g * jnp.nan, grads)
-    got, _ = careful.update(broken, careful.init(params), params)
+    got, _ = careful.update(broken, careful.init(params), params, **helpers.EXTRA)
     helpers.assert_trees_equal(got, jax.tree.map(jnp.zeros_like, params))
 
 
@@ -757,6 +763,12 @@ def test_bad_input_is_named_with_its_remedy(call, words):
     with pytest.raises(wd.InputError, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_auto_l2_without_the_loss_says_so():
+    tx = wd.optimizer("sgd", 0.1, decay=wd.auto_l2(wd.coupled(0.1)))
+    with pytest.raises(wd.InputError, match="value=loss"):
+        tx.update(ONES, tx.init(ONES), ONES)
 
 
 def test_update_without_parameters_says_so():

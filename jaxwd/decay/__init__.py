@@ -3,10 +3,12 @@
 from jaxwd.decay.allocation import adadecay as adadecay
 from jaxwd.decay.allocation import awd as awd
 from jaxwd.decay.allocation import stable as stable
+from jaxwd.decay.amos import amos as amos
 from jaxwd.decay.anchors import to_ema as to_ema
 from jaxwd.decay.anchors import to_init as to_init
 from jaxwd.decay.anchors import to_norm as to_norm
 from jaxwd.decay.anchors import to_tree as to_tree
+from jaxwd.decay.auto_l2 import auto_l2 as auto_l2
 from jaxwd.decay.compose import compose as compose
 from jaxwd.decay.constructors import coupled as coupled
 from jaxwd.decay.constructors import decoupled as decoupled
@@ -43,6 +45,7 @@ CONSTRUCTORS = (
         "hyperball",
         "rotational",
         "cpr",
+        "amos",
     ),
 )
 """Names of the functions that make a scheme."""
@@ -50,6 +53,6 @@ CONSTRUCTORS = (
 MODIFIERS = (
     *("cautious", "tangent"),
     *("to_init", "to_tree", "to_ema", "to_norm"),
-    *("stable", "awd", "adadecay", "alpha_decay"),
+    *("stable", "awd", "adadecay", "alpha_decay", "auto_l2"),
 )
 """Names of the functions that take a scheme and return it with one more choice."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxwd.decay import spectrum
+from jaxwd.decay import auto_l2, spectrum
 from jaxwd.decay.scheme import DecayScheme
 from jaxwd.errors import require
 from jaxwd.trees import Tree, count, sum_squares
@@ -25,10 +25,13 @@ class Allocation(NamedTuple):
         start: parameters → state at the first step.
         share: (state, g, θ, multipliers, **settings) → (tree of factors, new state).
             Trees are those of the leaves the chain holds.
+        wants: what `share` asks for beside its settings: `value`, the loss that
+            `update` was told, and `strength`, λ_t.
     """
 
     start: Callable[[Tree], Any]
     share: Callable[..., tuple[Tree, Any]]
+    wants: tuple[str, ...] = ()
 
 
 def _same(factor: Array, tree: Tree) -> Tree:
@@ -77,6 +80,7 @@ ALLOCATIONS: dict[str, Allocation] = {
     "awd": Allocation(lambda _: jnp.zeros([]), _awd),
     "adadecay": Allocation(lambda _: (), _adadecay),
     "alpha_decay": Allocation(spectrum.start, spectrum.share),
+    "auto_l2": Allocation(auto_l2.start, auto_l2.share, ("value", "strength")),
 }
 """Name → row."""
 

@@ -129,7 +129,9 @@ def place_cpr(scheme: DecayScheme, rates: Rates) -> Placement:
         kappa = own_start(x, measure, settings).astype(x.dtype)
         return CprState(zero, kappa, zero, zero, zero)
 
-    def move(u: Array, x: Array, state: CprState, t: Array, m: float) -> tuple:
+    def move(
+        u: Array, x: Array, state: CprState, t: Array, m: float, g: Array
+    ) -> tuple:
         now = t + 1  # steps are counted from 1, as the reference does
         y = x + u
         excess = (measure.value(y) - state.kappa) / measure.per(y)

@@ -26,12 +26,12 @@ def leafwise(
     move: Callable[..., tuple[Array, Any]],
     start: Callable[[Array], Any] = lambda x: (),
 ) -> optax.GradientTransformationExtraArgs:
-    """Return the transformation that replaces u by `move(u, θ, memory, step, m)`.
+    """Return the transformation that replaces u by `move(u, θ, memory, step, m, g)`.
 
     Args:
         scheme: says which leaves; the others pass unchanged.
-        move: (what passes, θ, the leaf's memory, step counter from 0, multiplier) →
-            (what passes on, new memory).
+        move: (what passes, θ, the leaf's memory, step counter from 0, multiplier,
+            the raw gradient) → (what passes on, new memory).
         start: θ at `init` → memory of the leaf.
     """
 
@@ -41,20 +41,27 @@ def leafwise(
         return LeafState(jnp.zeros([], jnp.int32), memory)
 
     def update(
-        updates: Tree, state: Any, params: Tree | None = None, **_: Any
+        updates: Tree,
+        state: Any,
+        params: Tree | None = None,
+        *,
+        raw_gradient: Tree | None = None,
+        **_: Any,
     ) -> tuple[Tree, LeafState]:
         params = given(params)
+        grads = updates if raw_gradient is None else raw_gradient
         leaves, shape = jax.tree.flatten(params)
         rows = zip(
             shape.flatten_up_to(scheme.where.multipliers(params, strict=False)),
             shape.flatten_up_to(updates),
             leaves,
             shape.flatten_up_to(state.leaves),
+            shape.flatten_up_to(grads),
             strict=True,
         )
         moved = [
-            move(u, x, memory, state.count, m) if m else (u, memory)
-            for m, u, x, memory in rows
+            move(u, x, memory, state.count, m, g) if m else (u, memory)
+            for m, u, x, memory, g in rows
         ]
         passed = shape.unflatten([u for u, _ in moved])
         kept = shape.unflatten([memory for _, memory in moved])

@@ -26,7 +26,9 @@ def _bounded(measure: Callable[[Array], Array], setting: str) -> Place:
     def place(scheme: DecayScheme, rates: Rates) -> Placement:
         bound = dict(scheme.settings)[setting]
 
-        def move(u: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
+        def move(
+            u: Array, x: Array, memory: Any, t: Array, m: float, g: Array
+        ) -> tuple:
             now = measure(x + u)
             return _rescaled(x + u, jnp.minimum(now, bound), now) - x, memory
 
@@ -38,7 +40,7 @@ def _bounded(measure: Callable[[Array], Array], setting: str) -> Place:
 def _radial_brake(scheme: DecayScheme, rates: Rates) -> Placement:
     share = dict(scheme.settings)
 
-    def move(u: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
+    def move(u: Array, x: Array, memory: Any, t: Array, m: float, g: Array) -> tuple:
         was, now = norm(x), norm(x + u)
         s = jnp.where(now > was, share["outward"], share["inward"])
         return _rescaled(x + u, was + s * (now - was), now) - x, memory
@@ -49,11 +51,11 @@ def _radial_brake(scheme: DecayScheme, rates: Rates) -> Placement:
 def _lawn(scheme: DecayScheme, rates: Rates) -> Placement:
     free = dict(scheme.settings)["free_steps"]
 
-    def tangent(g: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
-        radial = over(jnp.sum(g * x), jnp.sum(x * x)) * x
-        return jnp.where(t < free, g, g - radial), memory
+    def tangent(u: Array, x: Array, memory: Any, t: Array, m: float, g: Array) -> tuple:
+        radial = over(jnp.sum(u * x), jnp.sum(x * x)) * x
+        return jnp.where(t < free, u, u - radial), memory
 
-    def hold(u: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
+    def hold(u: Array, x: Array, memory: Any, t: Array, m: float, g: Array) -> tuple:
         held = _rescaled(x + u, norm(x), norm(x + u)) - x
         return jnp.where(t < free, u, held), memory
 
@@ -63,10 +65,12 @@ def _lawn(scheme: DecayScheme, rates: Rates) -> Placement:
 
 
 def _hyperball(scheme: DecayScheme, rates: Rates) -> Placement:
-    def normalise(u: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
+    def normalise(
+        u: Array, x: Array, memory: Any, t: Array, m: float, g: Array
+    ) -> tuple:
         return over(norm(x), norm(u)) * u, memory
 
-    def hold(u: Array, x: Array, start: Array, t: Array, m: float) -> tuple:
+    def hold(u: Array, x: Array, start: Array, t: Array, m: float, g: Array) -> tuple:
         return _rescaled(x + u, start, norm(x + u)) - x, start
 
     return Placement(
@@ -79,7 +83,7 @@ def _rotational(scheme: DecayScheme, rates: Rates) -> Placement:
     settings = dict(scheme.settings)
     beta, eps = settings["beta"], 1e-8
 
-    def turn(u: Array, x: Array, memory: Any, t: Array, m: float) -> tuple:
+    def turn(u: Array, x: Array, memory: Any, t: Array, m: float, g: Array) -> tuple:
         start, average = memory
         axes = unit_axes(x)
         u = u - x * over(jnp.sum(u * x, axis=axes, keepdims=True), start**2)
@@ -93,7 +97,7 @@ def _rotational(scheme: DecayScheme, rates: Rates) -> Placement:
         angle = jnp.sqrt(over(2 * strength * settings["angle"], eta))
         return angle * start * u / typical, (start, average)
 
-    def hold(u: Array, x: Array, start: Array, t: Array, m: float) -> tuple:
+    def hold(u: Array, x: Array, start: Array, t: Array, m: float, g: Array) -> tuple:
         return _rescaled(x + u, start, unit_norm(x + u)) - x, start
 
     return Placement(

@@ -86,14 +86,17 @@ def add_pull(
         params: Tree | None = None,
         *,
         raw_gradient: Tree | None = None,
+        value: Any = None,
         **_: Any,
     ) -> Any:
         params = given(params)
         multipliers = scheme.where.multipliers(params, strict=False)
         strength = value_at(product(factor, scheme.strength), state.count)
+        told = {"value": value, "strength": value_at(scheme.strength, state.count)}
         offset, anchor = anchors.offsets(scheme, multipliers, state.anchor, params)
         grads = updates if raw_gradient is None else raw_gradient
-        factors, memory = _shares(scheme, state.allocation, grads, params, multipliers)
+        held = (state.allocation, grads, params, multipliers)
+        factors, memory = _shares(scheme, *held, told)
 
         def leaf(m: float, u: Any, x: Any, g: Any, f: Any) -> Any:
             if not m:
@@ -108,12 +111,18 @@ def add_pull(
 
 
 def _shares(
-    scheme: DecayScheme, state: Any, grads: Tree, params: Tree, multipliers: Tree
+    scheme: DecayScheme,
+    state: Any,
+    grads: Tree,
+    params: Tree,
+    multipliers: Tree,
+    told: dict[str, Any],
 ) -> tuple[Tree, Any]:
     if scheme.allocation is None:
         return jax.tree.map(lambda _: 1.0, grads), state
     row, settings = ALLOCATIONS[scheme.allocation.name], scheme.allocation.settings
-    return row.share(state, grads, params, multipliers, **dict(settings))
+    wanted = {name: told[name] for name in row.wants}
+    return row.share(state, grads, params, multipliers, **dict(settings), **wanted)
 
 
 def _gated(scheme: DecayScheme, d: Any, r: Any, x: Any, g: Any) -> tuple[Any, Any]:

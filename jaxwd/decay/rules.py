@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import optax
 
 from jaxwd.decay.after import proximal_step, selective_step
+from jaxwd.decay.amos import place_amos
 from jaxwd.decay.cpr import place_cpr
 from jaxwd.decay.norm_rules import NORM_RULES
 from jaxwd.decay.placement import Placement, Rates
@@ -171,5 +172,6 @@ RULES: dict[str, Rule] = {
     "proximal": Rule(_after(proximal_step), _proximal_shrink),
     "selective": Rule(_after(selective_step), _no_shrink),
     "cpr": Rule(place_cpr, _unknown_shrink),
+    "amos": Rule(place_amos, _unknown_shrink),
 } | {kind: Rule(place, _unknown_shrink) for kind, place in NORM_RULES.items()}
 """Scheme kind → its rule."""

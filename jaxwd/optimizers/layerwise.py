@@ -1,4 +1,4 @@
-"""Cores that look at a whole leaf: LAMB, LARS, NovoGrad, Adafactor.
+"""Cores that look at a whole leaf: LAMB, LARS, NovoGrad, Adafactor, Amos.
 
 Each is written with its learning rate outside, so that η_t multiplies the direction
 and nothing else. `decay` is the place inside the core where an `.inside` row lets λθ
@@ -10,9 +10,13 @@ enter; the plain rows have nothing there and decay beside the core.
 | Keras; pytorch_optimizer by default  | beside     |                     |
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import optax
+
+from jaxwd.trees import over
 
 
 def lamb(
@@ -107,3 +111,41 @@ def adafactor(
     if momentum is not None:
         parts.append(optax.ema(momentum, debias=False))
     return optax.chain(*parts)
+
+
+class AmosCoreState(NamedTuple):
+    """Step counter and the average of mean g² of every leaf."""
+
+    count: jax.Array
+    average: Any
+
+
+def amos(*, b2: Any = 0.999) -> optax.GradientTransformation:
+    """U = g/√v̂, v̂ the bias-corrected average of mean g², one number a leaf.
+
+    The direction of Amos without its decay and without its η̃, which are
+    `decay=jaxwd.amos()`. A leaf without gradient does not move. Source: Tian and
+    Parikh, Amos, 2022.
+    """
+
+    def init(params: Any) -> AmosCoreState:
+        zeros = jax.tree.map(
+            lambda x: jnp.zeros((), jnp.promote_types(x.dtype, jnp.float32)), params
+        )
+        return AmosCoreState(jnp.zeros([], jnp.int32), zeros)
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        count = state.count + 1
+        average = jax.tree.map(
+            lambda v, g: b2 * v + (1 - b2) * jnp.mean(jnp.square(g.astype(v.dtype))),
+            state.average,
+            updates,
+        )
+        scaled = jax.tree.map(
+            lambda v, g: (g * jnp.sqrt(over(1 - b2**count, v))).astype(g.dtype),
+            average,
+            updates,
+        )
+        return scaled, AmosCoreState(count, average)
+
+    return optax.GradientTransformation(init, update)

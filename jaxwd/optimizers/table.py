@@ -82,6 +82,9 @@ OPTIMIZERS: dict[str, Core] = {
         unit_interval=(),
         note='Optax\'s own decay is decoupled(λ, times="constant")',
     ),
+    "amos": Core.of(
+        layerwise.amos, note="g/√v̂, one v a leaf; Amos's decay is decay=amos()"
+    ),
     "muon": Core.of(
         muon.scale_by_muon,
         unit_interval=("beta", "b1", "b2"),

@@ -89,6 +89,7 @@ def make_step(
     Returns:
         `step(state, batch, key)`. `key` is that of this very step.
     """
+    chain = optax.with_extra_args_support(tx)  # some schemes follow the loss
 
     def step(state: State, batch: Batch, key: jax.Array) -> tuple[State, Info]:
         if axis is not None:
@@ -113,7 +114,9 @@ def make_step(
         if axis is not None:
             grads, aux = jax.lax.pmean((grads, aux), axis)
         data_loss, penalty, score, model_state = aux
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        updates, opt_state = chain.update(
+            grads, state.opt_state, state.params, value=data_loss
+        )
         params = optax.apply_updates(state.params, updates)
         info = Info(
             data_loss,

@@ -60,6 +60,13 @@ ANCHORS = (
         "circle) and does not get there.",
         bound=(0.6, "circle"),
     ),
+    Row(
+        "amos",
+        "wd.amos(scale=0.5)",
+        "No gradient, no decay. η̃ halves every step at first and later steps shrink "
+        "further, so the 1-D curves are slower than without and smoother at the end; "
+        "the pull fades with the steps, and the ends lie at or near the minimum.",
+    ),
 )
 
 ALLOCATIONS = (
@@ -94,6 +101,15 @@ ALLOCATIONS = (
         "in the light one, so the ends lie lower than those of `decoupled`.",
         paragraphs=2,
         layout="spectra",
+    ),
+    Row(
+        "auto_l2",
+        "wd.auto_l2(wd.coupled(0.443), refractory=10)",
+        "The objective handed over here has no decay in it. It begins as `coupled` does, "
+        "held short of the minimum; once the loss is stuck λ falls tenfold, and the "
+        "weights go on to the minimum: in 1-D after step 60, in the plane at the loops. "
+        "Without a gradient the loss never gets lower, so λ falls there as well.",
+        paragraphs=2,
     ),
 )
 

@@ -95,8 +95,8 @@ def paths(call: str, layout: str = "unit", plane: str = "ellipse") -> Paths:
 
         def step(carry: Any, t: Any) -> Any:
             params, state = carry
-            gradient = jax.grad(objective)(params, t)
-            updates, state = tx.update(gradient, state, params)
+            value, gradient = jax.value_and_grad(objective)(params, t)
+            updates, state = tx.update(gradient, state, params, value=value)
             params = jax.tree.map(jnp.add, params, updates)
             return (params, state), row.read(params, len(start))
 
