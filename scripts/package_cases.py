@@ -6,6 +6,7 @@ One table, and so one room, though a long one.
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import importlib.util
 import pathlib
 import sys
@@ -279,11 +280,10 @@ def keras_cases() -> Cases:
 def jestimator_cases() -> Cases:
     """Amos with one v and one b a leaf; its λ, the ½γ of the paper, is no number."""
     # By file: the package's own __init__ wants a JAX of its time.
-    root = importlib.util.find_spec("jestimator")
-    file = pathlib.Path(next(iter(root.submodule_search_locations))) / "amos.py"
-    spec = importlib.util.spec_from_file_location("jestimator_amos", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    found = importlib.metadata.files("jestimator") or []
+    file = next(f.locate() for f in found if f.name == "amos.py")
+    module = types.ModuleType("jestimator_amos")
+    exec(pathlib.Path(file).read_text(), module.__dict__)
 
     def make(learning_rate: Any, beta: float, eta: float) -> Any:
         return module.amos(
