@@ -77,8 +77,8 @@ def to_norm(m, x, g, u, eta, alpha, lam=STRENGTH, r=2.0):
     return x * (1 - eta * lam * (1 - r / np.linalg.norm(x))) - eta * u(g["kernel"])
 
 
-def to_own_norm(m, x, g, u, eta, alpha):
-    return to_norm(m, x, g, u, eta, alpha, r=np.linalg.norm(m.start))
+def to_own_norm(m, x, g, u, eta, alpha, lam=STRENGTH):
+    return to_norm(m, x, g, u, eta, alpha, lam, np.linalg.norm(m.start))
 
 
 def soft(y, t):
@@ -178,7 +178,7 @@ def auto_l2(m, x, g, u, eta, alpha, lam=STRENGTH, wait=2.0, every=3):
     if m.t % every == 0:
         m.losses.append((g["kernel"] ** 2).sum())
         stuck = len(m.losses) > 2 and min(m.losses[-2:]) >= m.least
-        falls = stuck and m.t > m.since + wait / m.lam
+        falls = stuck and m.t > m.since + (wait / m.lam if m.lam else np.inf)
         m.seen |= {("stuck", stuck), ("falls", falls)}
         if falls:
             m.lam, m.since = m.lam / 4, m.t

@@ -4,10 +4,12 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 
 import jaxwd
+from jaxwd import decay
 
 MODULES = sorted(
     module.name
@@ -38,3 +40,14 @@ def test_decay_docstrings_say_the_unit_the_errors_and_an_example(name):
         assert part in text
     if name != "compose":
         assert "in units of" in text
+
+
+@pytest.mark.parametrize("name", decay.CONSTRUCTORS + decay.MODIFIERS)
+def test_every_scheme_says_its_source_its_reference_and_what_it_is_not_for(name):
+    text = getattr(jaxwd, name).__doc__
+    for part in ("Source", "Reference: ", "Not ", ">>>"):
+        assert part in text or (name, part) == ("none", "Source")
+    assert re.search(r"Source.*\b(19|20)\d\d\b", text, re.S) or name in (
+        "none",
+        "radial_brake",  # code without a paper
+    )

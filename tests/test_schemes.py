@@ -727,6 +727,10 @@ BAD = [
     (lambda: wd.rotational(0.1, core="adamm"), "did you mean 'adam'"),
     (lambda: wd.lawn(2.5), "give a whole number"),
     (lambda: wd.cautious(wd.coupled(0.1)), "coupled does not go with cautious"),
+    (
+        lambda: wd.to_init(wd.tangent(wd.decoupled(0.1))),
+        "tangent does not go with to_init",
+    ),
     (lambda: wd.cautious(wd.none()), "none does not go with cautious"),
     (lambda: wd.to_init(wd.penalized(0.1)), "a loss keeps no state"),
     (lambda: wd.stable(wd.proximal(0.1)), "proximal does not go with stable"),

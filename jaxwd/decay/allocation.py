@@ -101,6 +101,11 @@ def stable(scheme: DecayScheme, *, b2: float = 0.999, eps: float = 1e-8) -> Deca
 
     Source: Xie et al., On the overlooked pitfalls of weight decay, 2023.
 
+    Not for a λ copied from AdamW: divided by √v̄ it is far too large.
+
+    Reference: pytorch_optimizer's `AdamS`; the authors'
+    zeke-xie/stable-weight-decay-regularization.
+
     >>> from jaxwd import decoupled
     >>> print(stable(decoupled(5e-4)))
     decoupled(0.0005, times=lr, stable(b2=0.999, eps=1e-08))
@@ -118,9 +123,13 @@ def awd(scheme: DecayScheme, *, rate: float = 0.9) -> DecayScheme:
 
     Args:
         scheme: `coupled` or `decoupled`.
-        rate: weight of the newest ratio; 0.9 is that of the authors' code.
+        rate: weight of the newest ratio; Default 0.9.
 
     Source: Ghiasi et al., Improving robustness with adaptive weight decay, 2023.
+
+    Not for runs whose gradients grow without bound: decay grows with them.
+
+    Reference: none by the authors was found; read in a reimplementation.
 
     >>> from jaxwd import coupled
     >>> print(awd(coupled(0.02)))
@@ -140,6 +149,11 @@ def adadecay(scheme: DecayScheme, *, steepness: float = 4.0) -> DecayScheme:
         steepness: α of the sigmoid; 4 is the paper's.
 
     Source: Nakamura and Hong, Adaptive weight decay for deep neural networks, 2019.
+
+    Not for batches so small that |g| is mostly noise: λ is then shared out at
+    random.
+
+    Reference: none public was found.
 
     >>> from jaxwd import coupled
     >>> print(adadecay(coupled(5e-4)))

@@ -62,6 +62,8 @@ def amos(
     Source: Tian and Parikh, Amos, 2022; google-research/jestimator, whose v may also be
     kept for each row and whose schedules are read one step later.
 
+    Reference: google-research/jestimator.
+
     >>> print(amos(scale=0.05))
     amos(scale=0.05, b2=0.999, c=0.25, d=0.25)
     """

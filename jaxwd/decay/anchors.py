@@ -82,6 +82,11 @@ def to_init(scheme: DecayScheme) -> DecayScheme:
     Sources: Li et al., Explicit inductive bias for transfer learning, 2018 (coupled);
     Kumar et al., Maintaining plasticity via regenerative regularization, 2023.
 
+    Not for a new head on pretrained weights, nor a resumed run whose state is made
+    anew: the anchor is where `init` was called.
+
+    Reference: heavyball's `weight_decay_to_init`.
+
     >>> from jaxwd import decoupled
     >>> print(to_init(decoupled(0.1)))
     decoupled(0.1, times=lr, to_init)
@@ -96,6 +101,12 @@ def to_tree(scheme: DecayScheme, tree: Tree) -> DecayScheme:
         scheme: any scheme, `penalized` included.
         tree: a, of the parameters' structure. It becomes a constant of the compiled
             program; for a large one prefer `to_init`, which keeps it in the state.
+
+    Not for trees of many megabytes under `jit`, see above.
+
+    Source: Li et al., Explicit inductive bias for transfer learning, 2018.
+
+    Reference: none that takes any tree was found.
 
     >>> from jaxwd import coupled
     >>> print(to_tree(coupled(0.1), {"kernel": jnp.ones(2)}))
@@ -124,6 +135,13 @@ def to_ema(
 
     Source: heavyball's `weight_decay_to_ema`, with `debias`.
 
+    Not for short runs: an average over 1/(1 − β) steps needs as many to move.
+
+    Source: heavyball's own; the average is that of Polyak and Juditsky, Acceleration of
+    stochastic approximation by averaging, 1992.
+
+    Reference: heavyball's `weight_decay_to_ema` (`debias=True`).
+
     >>> from jaxwd import decoupled
     >>> print(to_ema(decoupled(0.1), beta=0.99))
     decoupled(0.1, times=lr, to_ema(beta=0.99))
@@ -149,6 +167,10 @@ def to_norm(scheme: DecayScheme, norm: float | None = None) -> DecayScheme:
         norm: r, the same for every decayed leaf; default each leaf's norm at `init`.
 
     Source: Loshchilov, Weight norm control, 2023 (AdamWN).
+
+    Not for leaves that start at 0: they have no direction to grow in.
+
+    Reference: none public; AdamW is the case r = 0.
 
     >>> from jaxwd import decoupled
     >>> print(to_norm(decoupled(0.1), 2.0))

@@ -114,6 +114,8 @@ def auto_l2(
     Source: Lewkowycz and Gur-Ari, On the training dynamics of deep networks with L2
     regularization, 2020; google/autol2, which this follows.
 
+    Reference: google/autol2.
+
     >>> from jaxwd import coupled
     >>> print(auto_l2(coupled(0.1)))
     coupled(0.1, auto_l2(refractory=0.1, divide=10.0, every=10))

@@ -10,6 +10,11 @@ from jaxwd.schedules import ScalarOrSchedule
 def none() -> DecayScheme:
     """No decay: θ' = θ − η_t·u(g). The control arm of every comparison.
 
+    Not for an optimizer that decays by itself, which this does not switch off:
+    `compose` refuses those.
+
+    Reference: optimizers whose `weight_decay` is 0.
+
     >>> print(none())
     none
     """
@@ -47,6 +52,11 @@ def penalized(
 
     Source: Krogh and Hertz, A simple weight decay can improve generalization, 1991.
 
+    Not for Adam and its kin where AdamW is meant, nor where gradients are clipped:
+    the clip then holds the penalty down together with the loss.
+
+    Reference: Flax's ImageNet example, Haiku, `keras.regularizers.L2` (2λ).
+
     >>> print(penalized(5e-4))
     penalized(0.0005)
     """
@@ -79,6 +89,13 @@ def coupled(
         InputError: λ negative, NaN or infinite.
 
     Do not compare it with `decoupled` at an equal λ: the units differ.
+
+    Not for adaptive cores where all weights shall decay alike: Adam divides λθ by
+    √v̂, so weights with large gradients decay least.
+
+    Source: Krogh and Hertz, A simple weight decay can improve generalization, 1991.
+
+    Reference: `optax.add_decayed_weights` before the core; torch `SGD`, `Adam`.
 
     >>> print(coupled(5e-4))
     coupled(0.0005)
@@ -120,6 +137,15 @@ def decoupled(
         InputError: λ negative, NaN or infinite, unknown `times`. `compose` raises
             where the peak is needed and not known, or a step would flip the sign.
 
+    Not for rows of an embedding that few batches touch: they decay in every step.
+    `cautious(…, ties="skip")` spares them.
+
+    Source: Loshchilov and Hutter, Decoupled weight decay regularization, 2019, and
+    those beside each multiplier.
+
+    Reference: `optax.adamw`, torch `AdamW`; torch-optimi and timm for the other
+    multipliers.
+
     >>> print(decoupled(0.1), decoupled(1e-4, times="schedule"))
     decoupled(0.1, times=lr) decoupled(0.0001, times=schedule)
     """
@@ -159,6 +185,11 @@ def proximal(
     (Xie et al., 2022); pWD (Outmezguine and Levi, Decoupled weight decay for any p
     norm, 2024); AdamHD for `huber` (2025).
 
+    Not for thresholds that shall follow Adam's own step sizes: each weight has the
+    same here.
+
+    Reference: jaxopt's `prox` functions; timm's `Adan`.
+
     >>> print(proximal(0.1, penalty="l1"))
     proximal(0.1, times=lr, l1)
     """
@@ -182,6 +213,10 @@ def selective(
 
     Source: Tian et al., Rethinking weight decay for robust fine-tuning of foundation
     models, 2024 (SPD). `cautious` is its cousin weight by weight.
+
+    Not for training from scratch: the start is no place to stay near to.
+
+    Reference: GT-RIPL/Selective-Projection-Decay.
 
     >>> print(selective(1.0))
     selective(1, to_init)

@@ -92,6 +92,11 @@ def cpr(
     parameter regularization, 2024; pytorch-cpr 0.3.1, whose foreach path this follows
     (its single-tensor path never sets κ at an inflection).
 
+    Not for one κ (`"uniform"`) for leaves of different sizes; R is a sum over a
+    leaf.
+
+    Reference: automl/CPR (pytorch-cpr).
+
     >>> print(cpr(bound="dependent", factor=0.8))
     cpr(bound=dependent, factor=0.8, measure=l2, update=1.0)
     """

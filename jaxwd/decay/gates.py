@@ -81,6 +81,10 @@ def cautious(scheme: DecayScheme, *, ties: str = "decay") -> DecayScheme:
     Source: Chen et al., Cautious weight decay, 2025. Not the cautious *optimizer*
     (timm's `caution`), which masks the step.
 
+    Not for a comparison with plain decay at the same λ, see above.
+
+    Reference: heavyball (`signbit`), pytorch_optimizer 3.9 (`decay`).
+
     >>> from jaxwd import decoupled
     >>> print(cautious(decoupled(0.1)))
     decoupled(0.1, times=lr, cautious(ties=decay))
@@ -107,6 +111,11 @@ def tangent(
             takes 0.01.
 
     Source: Heo et al., AdamP, 2021; clovaai/adamp. SGDP there also divides λ by 1 − μ.
+
+    Not for models without normalisations, where a gradient at right angles to the
+    weights means nothing.
+
+    Reference: clovaai/adamp; timm's `AdamP`, `SGDP`.
 
     >>> from jaxwd import decoupled
     >>> print(tangent(decoupled(0.01)))

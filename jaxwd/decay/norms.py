@@ -32,6 +32,11 @@ def max_norm(limit: float, *, where: Where = kernels) -> DecayScheme:
 
     Source: Srivastava et al., Dropout, 2014.
 
+    Not for units that feed a normalisation: their length changes nothing but the
+    effective learning rate.
+
+    Reference: `keras.constraints.MaxNorm`; torch `renorm`.
+
     >>> print(max_norm(3.0))
     max_norm(limit=3.0)
     """
@@ -45,6 +50,13 @@ def norm_ball(radius: float, *, where: Where = kernels) -> DecayScheme:
     Args:
         radius: r, in units of weights.
         where: which leaves; default kernels only.
+
+    Not for leaves of different sizes under one radius: a large leaf has a large
+    norm.
+
+    Source: Goodfellow et al., Deep learning, 2016, §7.2.
+
+    Reference: `optax.projections.projection_l2_ball`.
 
     >>> print(norm_ball(10.0))
     norm_ball(radius=10.0)
@@ -65,6 +77,10 @@ def radial_brake(
         where: which leaves; default kernels only.
 
     Source: NVIDIA's Emerging-Optimizers, RadialBrake, with the same defaults.
+
+    Not for leaves that start at 0, with `outward=0`: they never leave it.
+
+    Reference: NVIDIA's Emerging-Optimizers.
 
     >>> print(radial_brake())
     radial_brake(outward=0.5, inward=1.0)
@@ -87,6 +103,10 @@ def lawn(free_steps: int, *, where: Where = kernels) -> DecayScheme:
     Source: Ghosh et al., Logit attenuating weight normalization, 2021. The order of
     projection and renormalisation is ours; the paper ties it to its own optimizers.
 
+    Not for leaves that still have to find their size when E is over: it stays.
+
+    Reference: none public was found.
+
     >>> print(lawn(500))
     lawn(free_steps=500)
     """
@@ -107,6 +127,10 @@ def hyperball(*, where: Where = kernels) -> DecayScheme:
             norm is held too.
 
     Source: Wen et al., Fantastic pretraining optimizers, Hyperball, 2026.
+
+    Not for embeddings, weights of normalisations, heads that start at 0.
+
+    Reference: heavyball's `HyperBallAdamW`.
 
     >>> print(hyperball())
     hyperball()
@@ -152,6 +176,10 @@ def rotational(
         **hyper: b1, b2 or momentum of the core, where they are not the defaults.
 
     Source: Kosson et al., Rotational equilibrium, 2024; epfml/REQ.
+
+    Not for leaves whose length matters, such as a last layer without normalisation.
+
+    Reference: epfml/REQ.
 
     >>> print(rotational(0.1))
     rotational(0.1, angle=0.05..., beta=0.9, center=True)

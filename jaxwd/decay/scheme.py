@@ -85,6 +85,12 @@ class DecayScheme:
                     f"{self.kind} does not go with {getattr(self, axis).name}: "
                     f"{_WHY_NOT[axis]}"
                 )
+        if self.anchor and self.gate and self.gate.name == "tangent":
+            raise InputError(
+                f"tangent does not go with {self.anchor}: it asks whether a leaf's own "
+                "length matters, and decay to another point than 0 changes more than "
+                "that; use cautious, or no anchor"
+            )
         if self.kind == "penalized" and self.has_state:
             raise InputError(
                 f"penalized does not go with {self.anchor}: a loss keeps no state; "

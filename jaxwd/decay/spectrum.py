@@ -31,6 +31,11 @@ def alpha_decay(
 
     Source: He et al., AlphaDecay, 2025; hed-ucas/AlphaDecay.
 
+    Not for small matrices, whose few eigenvalues give no tail exponent, nor where a
+    decomposition of each matrix costs more than it may.
+
+    Reference: hed-ucas/AlphaDecay.
+
     >>> from jaxwd import decoupled
     >>> print(alpha_decay(decoupled(0.1), every=100, low=0.5, high=1.5))
     decoupled(0.1, times=lr, alpha_decay(every=100, low=0.5, high=1.5))
