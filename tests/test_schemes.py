@@ -220,7 +220,7 @@ def test_one_program_serves_all_strengths_under_vmap(scheme):
 
 @pytest.mark.parametrize("scheme", ALL)
 def test_frozen_leaves_never_move_and_parts_of_a_tree_decay_alike(scheme):
-    """`frozen=` and `optax.partition` hold a part of the tree; decay there is the same."""
+    """`frozen=`, `partition` and `masked` hold a part of the tree; decay is the same."""
     decay, *_ = ALL[scheme]
     if decay.allocation is not None:
         pytest.skip("shares λ by the gradients of every leaf it holds")
@@ -237,6 +237,10 @@ def test_frozen_leaves_never_move_and_parts_of_a_tree_decay_alike(scheme):
     tx = optax.partition({"a": whole, "b": optax.sgd(0.1)}, labels)
     got, _ = tx.update(grads, tx.init(params), params)
     np.testing.assert_allclose(got["kernel"], want["kernel"], rtol=1e-6, atol=1e-6)
+    tx = optax.masked(whole, {"kernel": True, "bias": False})
+    got, _ = tx.update(grads, tx.init(params), params)
+    np.testing.assert_allclose(got["kernel"], want["kernel"], rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(got["bias"], grads["bias"])
 
 
 @pytest.mark.parametrize("scheme", ALL)
