@@ -277,6 +277,11 @@ def ours(row, decay):
         tx = wd.compose(core, learning_rate=rate, decay=decay, peak=alpha)
     else:
         tx = wd.optimizer(row.core, rate, decay=decay, peak=alpha, **row.hyper)
+    return walk(tx)
+
+
+def walk(tx, read=lambda state, params: params):
+    """Return what `read` finds after each of the kept steps, laid out as there."""
     h, z, params = in_flax("curvature"), in_flax("noise"), in_flax("start")
 
     def step(carry, t):
@@ -284,7 +289,7 @@ def ours(row, decay):
         grads = {k: h[k] * (x - 1.0) + z[k][t] for k, x in params.items()}
         updates, state = tx.update(grads, state, params)
         params = jax.tree.map(jnp.add, params, updates)
-        return (params, state), params
+        return (params, state), read(state, params)
 
     steps = jnp.arange(len(FIXTURE["rates"]))
     _, path = jax.jit(lambda c: jax.lax.scan(step, c, steps))((params, tx.init(params)))
@@ -337,6 +342,36 @@ def test_rule_follows_the_package(case):
     assert apart(path, FIXTURE[case]) < close
     if f"{case}/averaged" in FIXTURE:
         assert apart(means, FIXTURE[f"{case}/averaged"]) < close
+
+
+SCHEDULE_FREE = {
+    "schedulefree/adamw at y": ("adam", "y", wd.kernels),
+    "schedulefree/adamw at y, reference": ("adam", "y", wd.kernels),
+    "schedulefree/adamw at z": ("adam", "z", wd.kernels),
+    "schedulefree/sgd at y": ("sgd", "y", wd.kernels),
+    "schedulefree/wrapped sgd at z": ("sgd", "z", wd.kernels),
+    "schedulefree/wrapped sgd at y": ("sgd", "y", wd.everything),
+}
+
+
+@pytest.mark.parametrize("case", SCHEDULE_FREE)
+def test_schedule_free_follows_the_authors(case, x64):
+    """Both points, y of the gradients and the average x, to the last digits."""
+    name, at, where = SCHEDULE_FREE[case]
+    decay = wd.decoupled(ABOUT[case]["strength"], where=where)
+    paths = {
+        weigh_by: (
+            walk(tx),
+            walk(tx, optax.contrib.schedule_free_eval_params),
+        )
+        for weigh_by in ("this", "next")
+        for tx in [
+            wd.schedule_free(name, rate, decay=decay, decay_at=at, weigh_by=weigh_by)
+        ]
+    }
+    for got, wanted in zip(paths["this"], ("", "/averaged"), strict=True):
+        assert apart(got, FIXTURE[case + wanted]) < EXACT
+    assert apart(paths["next"][0], FIXTURE[case]) > 1e-3  # Optax's way of weighing
 
 
 OTHER_TIES = [

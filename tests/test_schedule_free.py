@@ -193,6 +193,10 @@ def test_strength_and_learning_rate_may_be_traced():
             r"schedule_free: b1=0 is not al",
         ),
         (
+            lambda: wd.schedule_free("sgd", 0.1, weigh_by="last"),
+            r"unknown weigh_by 'last'; choose from: next, this",
+        ),
+        (
             lambda: wd.schedule_free("sgd", 0.1, decay_at="x"),
             r"unknown decay_at 'x'; choose from: y, z",
         ),

@@ -41,6 +41,7 @@ def schedule_free(
     decay_at: Literal["y", "z"] | str = "y",
     b1: Scalar = 0.9,
     weight_lr_power: Scalar = 2.0,
+    weigh_by: Literal["next", "this"] | str = "next",
     clip: optax.GradientTransformation | None = None,
     peak: Scalar | None = None,
     **hyper: Any,
@@ -65,6 +66,9 @@ def schedule_free(
             coupled and penalized decay are gradients, and those are taken at y.
         b1: β₁, the share of x in y; above 0. Takes the place of momentum.
         weight_lr_power: of the learning rate in the average's weights.
+        weigh_by: which step's learning rate weighs it: `"next"`, the default, is
+            Optax's, `"this"` that of the authors' own package; with a constant rate
+            they are the same.
         clip: a transformation of the raw gradient, before decay.
         peak: α of a foreign schedule.
         **hyper: the core's own settings, but for its momentum.
@@ -73,9 +77,11 @@ def schedule_free(
         InputError: a core with momentum or of an unknown name, `decay_at="z"` for a
             scheme that enters the gradient, β₁ = 0; and all that `compose` refuses.
 
-    Optax reads the learning rate of the weights one step ahead of the one it steps
-    with; so does this. Do not combine with a falling schedule: that averages twice.
+    Not for a falling schedule: that averages twice.
+
     Source: Defazio et al., The road less scheduled, 2024.
+
+    Reference: `optax.contrib.schedule_free`; the authors' schedulefree 1.4.1.
 
     >>> import jax.numpy as jnp
     >>> from jaxwd import decoupled
@@ -91,6 +97,8 @@ def schedule_free(
         raise unknown("optimizer for schedule_free", name, WITHOUT_MOMENTUM)
     if decay_at not in ("y", "z"):
         raise unknown("decay_at", decay_at, ("y", "z"))
+    if weigh_by not in ("next", "this"):
+        raise unknown("weigh_by", weigh_by, ("next", "this"))
     kind = getattr(decay, "kind", "none")
     if decay_at == "z" and kind not in ("none", "decoupled"):
         raise InputError(
@@ -118,7 +126,7 @@ def schedule_free(
 
     averaged = optax.contrib.schedule_free(
         optax.GradientTransformationExtraArgs(chain.init, step),
-        learning_rate,
+        _counted_from_1(learning_rate) if weigh_by == "this" else learning_rate,
         b1,
         weight_lr_power,
     )
@@ -129,6 +137,11 @@ def schedule_free(
         return averaged.update(updates, state, params, z=state.z, **extra)
 
     return optax.GradientTransformationExtraArgs(averaged.init, update)
+
+
+def _counted_from_1(rate: ScalarOrSchedule) -> Any:
+    """Return the rate for somebody who calls the first step 1, as Optax does here."""
+    return (lambda count: rate(count - 1)) if callable(rate) else rate
 
 
 def _at_y(
