@@ -310,6 +310,45 @@ def test_a_diverged_run_is_not_run_twice_either(digits, tmp_path):  # noqa: F811
         assert [run.status for run in ledger.runs()] == ["finished", "diverged"]
 
 
+class Watching:
+    """A watcher that notes what it hears, and acts when told to wait."""
+
+    def __init__(self, when_waiting):
+        self.when_waiting, self.reused = when_waiting, {}
+
+    def epoch(self, arm, seed, row):
+        pass
+
+    def done(self, arm, seed, outcome, reused):
+        self.reused[arm, seed] = reused
+
+    def waiting(self, runs):
+        assert runs == 1
+        self.when_waiting()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_another_process_is_at_is_waited_for(ends, digits, tmp_path, monkeypatch):  # noqa: F811
+    """It ends there and is taken, or its process goes and it is run here."""
+    monkeypatch.setattr("jaxwd.lab.turns.POLL", 0.0)
+    key = run_key(TINY, digits.fingerprint(), "single")
+    with Ledger(tmp_path / "x.sqlite") as mine, Ledger(tmp_path / "x.sqlite") as other:
+        other.add(key, TINY.to_dict())
+        other.claim([key])
+        fake = Fake(lambda r: 0.8)
+        elsewhere = dict(fake(TINY, digits, layout="", on_epoch=lambda row: row).final)
+        finish = lambda: other.finish(key, elsewhere | {"seconds": 0.5})  # noqa: E731
+        watching = Watching(finish if ends else other.close)
+        seeds = [TINY.seed]
+        study = run_study(
+            ARMS, seeds, digits, ledger=mine, runner=fake, watcher=watching
+        )
+    assert fake.runs == (2 if ends else 3)
+    assert watching.reused == {("L2", TINY.seed): False, ("plain", TINY.seed): ends}
+    assert list(study.finals) == ["plain", "L2"]
+    assert study.finals["plain"][TINY.seed]["test_accuracy"] == 0.8
+
+
 def test_a_run_that_breaks_waits_again(digits, tmp_path):  # noqa: F811
     def broken(recipe, data, *, layout, on_epoch):
         on_epoch({"epoch": 1})

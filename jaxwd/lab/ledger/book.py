@@ -135,14 +135,14 @@ class Ledger(Claims):
                     "UPDATE run SET status = 'running', owner = ? WHERE id = ?",
                     (self._id, number),
                 )
-            self._db.execute("DELETE FROM epoch WHERE run = ?", (number,))
-            self.epochs((run.key, row) for row in curve)
-            outcome = None if run.outcome is None else packed(run.outcome)
-            self._end(run.key, run.status, outcome, run.message, run.step)
             self._db.execute(
                 "UPDATE run SET provenance = ? WHERE id = ?",
                 (self._noted(made_by), number),
             )
+            self._db.execute("DELETE FROM epoch WHERE run = ?", (number,))
+            self.epochs((run.key, row) for row in curve)
+            outcome = None if run.outcome is None else packed(run.outcome)
+            self._end(run.key, run.status, outcome, run.message, run.step)
 
     def _end(
         self, key: str, status: str, outcome: str | None, message: str, step: Any

@@ -15,10 +15,10 @@ from typing import Any, Self
 from jaxwd.errors import InputError
 from jaxwd.lab.ledger.file import in_plain_words, patiently
 from jaxwd.lab.ledger.holder import keep_beating, this_process
-from jaxwd.lab.ledger.reading import CELLS, ENDED, Reader, open_here
+from jaxwd.lab.ledger.reading import ENDED, SEALED, Reader, open_here
 from jaxwd.lab.ledger.values import Row, lasting, packed, seal
 
-SEAL = f"UPDATE run SET seal = seal({CELLS}) WHERE id = ?"
+SEAL = f"UPDATE run SET seal = seal({SEALED}) WHERE id = ?"
 
 _NOT_OURS = {
     "running": "is held by another process",
@@ -54,6 +54,8 @@ class Claims(Reader):
 
     def close(self) -> None:
         """Give back what was claimed and not ended, and close the file."""
+        if self._id not in open_here:  # closed already
+            return
         try:
             if self._beating is not None and os.getpid() == self._process:
                 self.release()

@@ -41,7 +41,7 @@ CREATE TABLE epoch (
     run INTEGER NOT NULL REFERENCES run, epoch INTEGER NOT NULL, metrics TEXT NOT NULL,
     seal INTEGER NOT NULL, PRIMARY KEY (run, epoch)) WITHOUT ROWID;
 """
-TABLES = {"provenance", "holder", "run", "epoch"}
+TABLES = {statement.strip() for statement in SCHEMA.split(";\n")} - {""}
 
 
 def ledger_file(path: str | os.PathLike) -> pathlib.Path:
@@ -65,12 +65,23 @@ def connect(
         writable_folder(path.parent)
     _recognise(path)
     with in_plain_words(path, patience):
-        made = _open(path, readonly, patience)
+        try:
+            made = _open(path, readonly, patience)
+        except UnicodeDecodeError:  # SQLite's message quotes what it cannot make out
+            raise damaged(path, "the list of its tables") from None
+        except sqlite3.OperationalError as error:
+            if _code(error) == sqlite3.SQLITE_ERROR:
+                raise damaged(path, str(error)) from error
+            raise
         try:
             made.create_function("seal", -1, seal, deterministic=True)
-            if not readonly:
-                patiently(lambda: _prepare(made), patience)
-            patiently(lambda: _verify(path, made), patience)
+            if readonly:
+                made.execute("PRAGMA query_only = ON")
+                patiently(lambda: _verify(path, made), patience)
+            else:
+                patiently(lambda: _make(made), patience)
+                patiently(lambda: _verify(path, made), patience)
+                patiently(lambda: _keep_log(made), patience)  # into a sound file only
         except BaseException:
             made.close()
             raise
@@ -106,11 +117,14 @@ def _recognise(path: pathlib.Path) -> None:
 
 
 def _open(path: pathlib.Path, readonly: bool, patience: float) -> sqlite3.Connection:
-    """Open the file; one that nobody can write is read as it stands."""
+    """Open the file; where nothing can be written it is read as it stands.
+
+    A reader that may write does: it is the last to close that takes the log away.
+    """
     address = path.absolute().as_uri()
-    modes = ["mode=ro"] if readonly else ["mode=rwc"]
+    modes = ["mode=rw", "mode=ro"] if readonly else ["mode=rwc"]
     if readonly and not path.with_name(path.name + "-wal").exists():
-        modes.append("mode=ro&immutable=1")  # a folder in which WAL cannot be set up
+        modes.append("mode=ro&immutable=1")
     for mode in modes:
         made = sqlite3.connect(
             f"{address}?{mode}",
@@ -134,25 +148,30 @@ def _open(path: pathlib.Path, readonly: bool, patience: float) -> sqlite3.Connec
     raise AssertionError
 
 
-def _prepare(made: sqlite3.Connection) -> None:
-    """Make the tables if there are none, then switch to a write-ahead log.
+def _make(made: sqlite3.Connection) -> None:
+    """Make the tables if there are none, before there is a log.
 
-    In this order: the header says whose file it is from its first page on, and a kill
-    in between leaves an empty file or a whole ledger.
+    So the header says whose file it is from its first page on, and a kill leaves an
+    empty file or a whole ledger.
     """
-    if not made.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-        made.execute("BEGIN EXCLUSIVE")
-        try:
-            if not made.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                made.execute(f"PRAGMA application_id = {APPLICATION}")
-                made.execute(f"PRAGMA user_version = {VERSION}")
-                for statement in SCHEMA.split(";\n"):
-                    made.execute(statement)
-            made.execute("COMMIT")
-        except BaseException:
-            if made.in_transaction:
-                made.execute("ROLLBACK")
-            raise
+    if made.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        return
+    made.execute("BEGIN EXCLUSIVE")
+    try:
+        if not made.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            made.execute(f"PRAGMA application_id = {APPLICATION}")
+            made.execute(f"PRAGMA user_version = {VERSION}")
+            for statement in sorted(TABLES):
+                made.execute(statement)
+        made.execute("COMMIT")
+    except BaseException:
+        if made.in_transaction:
+            made.execute("ROLLBACK")
+        raise
+
+
+def _keep_log(made: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log, in which a transaction is one append."""
     if made.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         made.execute("PRAGMA journal_mode = WAL")
     # A killed process loses nothing by this; a power cut the last moments, never more.
@@ -161,10 +180,14 @@ def _prepare(made: sqlite3.Connection) -> None:
 
 def _verify(path: pathlib.Path, made: sqlite3.Connection) -> None:
     """Refuse a file whose pages or runs are not what was written."""
-    tables = {x for (x,) in made.execute("SELECT name FROM sqlite_schema")}
+    tables = {x for (x,) in made.execute("SELECT sql FROM sqlite_schema")}
+    if not tables >= TABLES:
+        raise damaged(path, "its tables are not those of a ledger")
     said = [x for (x,) in made.execute("PRAGMA integrity_check(1)")]
-    if said != ["ok"] or not tables >= TABLES:
-        raise damaged(path, said[0] if said != ["ok"] else "tables are missing")
+    if said != ["ok"]:
+        raise damaged(path, said[0])
+    if made.execute("PRAGMA foreign_key_check").fetchone():
+        raise damaged(path, "epochs or provenance of no run")
 
 
 def damaged(path: pathlib.Path, detail: str) -> InputError:

@@ -76,18 +76,18 @@ def merge(
     if not others:
         raise InputError("merge needs a ledger to take in, beside the one it writes")
     new = not target.exists()
-    with contextlib.ExitStack() as stack:
-        sources = [
-            stack.enter_context(Ledger(path, readonly=True))
-            for path in dict.fromkeys(others)
-        ]
-        ledger = stack.enter_context(Ledger(target, provenance={}))
-        try:
+    try:
+        with contextlib.ExitStack() as stack:
+            sources = [
+                stack.enter_context(Ledger(path, readonly=True))
+                for path in dict.fromkeys(others)
+            ]
+            ledger = stack.enter_context(Ledger(target, provenance={}))
             return _union(ledger, sources, conflicts)
-        except BaseException:
-            if new:
-                stack.callback(target.unlink, missing_ok=True)
-            raise
+    except BaseException:
+        if new:
+            target.unlink(missing_ok=True)
+        raise
 
 
 def _union(ledger: Ledger, sources: list[Ledger], conflicts: str) -> Merged:

@@ -20,6 +20,7 @@ from jaxwd.lab.ledger.values import Row, lasting, packed, seal, timeless, unpack
 ENDED = ("finished", "diverged", "stopped")
 STATUSES = ("waiting", "running", *ENDED)
 CELLS = "key, recipe, arm, seed, labels, status, outcome, message, step"
+SEALED = f"{CELLS}, id, provenance"
 open_here: set[str] = set()
 """Names of the ledgers this process has open; a fork's are its parent's."""
 
@@ -146,7 +147,11 @@ class Reader:
 
     def _lives(self, owner: str | None) -> bool:
         """Say whether the process, and in this process the ledger, is still there."""
-        found = self._db.execute("SELECT * FROM holder WHERE id = ?", (owner,))
+        found = self._db.execute(
+            "SELECT id, host, place, CAST(pid AS INTEGER), started, "
+            "CAST(heartbeat AS REAL) FROM holder WHERE id = ?",
+            (owner,),
+        )
         row = found.fetchone()
         if row is None:
             return False
@@ -157,12 +162,12 @@ class Reader:
     def _runs(self, where: str, *values: object) -> list[Run]:
         with in_plain_words(self.path, self._patience):
             found = self._db.execute(
-                f"SELECT {CELLS}, seal FROM run {where}", values
+                f"SELECT {SEALED}, seal FROM run {where}", values
             ).fetchall()
         made = []
         for *cells, sealed in found:
             self._verify(cells, sealed, f"run {cells[0]}")
-            key, recipe, arm, seed, labels, status, outcome, message, step = cells
+            key, recipe, arm, seed, labels, status, outcome, message, step, *_ = cells
             made.append(
                 Run(
                     *(key, unpacked(recipe), arm, seed, unpacked(labels), status),
