@@ -226,7 +226,7 @@ HERE = (place(), os.getpid(), started(os.getpid()))
 def test_whose_process_is_gone_loses_its_claims(where, pid, since, age, lives, path):
     with Ledger(path, provenance={}) as other, Ledger(path, provenance={}) as ledger:
         other.add("a", {})
-        other.claim("a")
+        other.epochs([("a", {"epoch": 9})])
         with sqlite3.connect(path) as db:
             db.execute(
                 "UPDATE holder SET place = ?, pid = ?, started = ?, heartbeat = ?",
@@ -235,6 +235,7 @@ def test_whose_process_is_gone_loses_its_claims(where, pid, since, age, lives, p
         db.close()
         assert ledger.abandoned() == ([] if lives else ["a"])
         assert ledger.claim("a") == ([] if lives else ["a"])
+        assert len(ledger.curve("a")) == lives  # begun anew
         if not lives:
             ledger.finish("a", {})
             with pytest.raises(wd.InputError, match="run a has finished"):

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from jaxwd.errors import InputError
-from jaxwd.lab.ledger.file import in_plain_words, patiently
 from jaxwd.lab.ledger.holder import keep_beating, this_process
 from jaxwd.lab.ledger.reading import ENDED, SEALED, Reader, open_here
+from jaxwd.lab.ledger.refusals import in_plain_words, patiently
 from jaxwd.lab.ledger.values import Row, lasting, packed, seal
 
 SEAL = f"UPDATE run SET seal = seal({SEALED}) WHERE id = ?"

@@ -1,20 +1,15 @@
-"""Opening a ledger's file: made, recognised or refused; SQLite's errors in plain words.
+"""Opening a ledger's file: made, recognised or refused.
 
 The header is read before SQLite touches anything, so a foreign file stays as it is.
 """
 
-import contextlib
 import os
 import pathlib
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 from jaxwd.errors import InputError
+from jaxwd.lab.ledger.refusals import code, damaged, in_plain_words, patiently
 from jaxwd.lab.ledger.values import seal
-
-T = TypeVar("T")
 
 FILE = "ledger.sqlite"
 """What a study calls it in its output folder."""
@@ -70,7 +65,7 @@ def connect(
         except UnicodeDecodeError:  # SQLite's message quotes what it cannot make out
             raise damaged(path, "the list of its tables") from None
         except sqlite3.OperationalError as error:
-            if _code(error) == sqlite3.SQLITE_ERROR:
+            if code(error) == sqlite3.SQLITE_ERROR:
                 raise damaged(path, str(error)) from error
             raise
         try:
@@ -188,64 +183,6 @@ def _verify(path: pathlib.Path, made: sqlite3.Connection) -> None:
         raise damaged(path, said[0])
     if made.execute("PRAGMA foreign_key_check").fetchone():
         raise damaged(path, "epochs or provenance of no run")
-
-
-def damaged(path: pathlib.Path, detail: str) -> InputError:
-    """Return the error for a file that is not what was written."""
-    detail = " ".join(detail.removeprefix("*** in database main ***").split())
-    return InputError(
-        f"{path} is damaged ({detail}); it was left as it is: take a copy from before, "
-        "or move it away to start anew"
-    )
-
-
-def patiently(action: Callable[[], T], patience: float) -> T:
-    """Do it, again while another process is in the way.
-
-    SQLite itself waits in most cases, but not while a log is set up or recovered.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return action()
-        except sqlite3.OperationalError as error:
-            if _code(error) not in _IN_THE_WAY or time.monotonic() > deadline:
-                raise
-        time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def in_plain_words(path: pathlib.Path, patience: float) -> Iterator[None]:
-    """Turn SQLite's errors into one line that says what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = _code(error)
-        if code in _IN_THE_WAY:
-            raise InputError(
-                f"{path} has been locked by another process for {patience:g} seconds; "
-                "end that process (a database browser, a backup), then start again"
-            ) from error
-        if code in _DAMAGED or isinstance(error, sqlite3.DataError):
-            raise damaged(path, str(error)) from error
-        if code in _REFUSED:
-            raise InputError(
-                f"{path} cannot be opened or written ({error}); look at its permissions "
-                "or give another name"
-            ) from error
-        if code in _SYSTEM:
-            raise OSError(f"{path}: {error}") from error
-        raise
-
-
-def _code(error: sqlite3.Error) -> int:
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-
-
-_IN_THE_WAY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_REFUSED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
-_SYSTEM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM)
 
 
 def writable_folder(folder: pathlib.Path) -> pathlib.Path:

@@ -65,7 +65,9 @@ def summary(ledger: Reader) -> Iterator[Any]:
         versions = made_by.get("versions") or {}
         shown = ", ".join(f"{k} {v}" for k, v in versions.items() if k in _SHOWN)
         said = [made_by.get(name) for name in ("time", "processor", "commit")]
-        yield Text("made by: " + "; ".join(str(x) for x in (*said, shown) if x))
+        words = [str(x) for x in (*said, shown) if x]
+        if words:
+            yield Text(f"made by: {'; '.join(words)}")
 
 
 def _named(run: Run) -> str:

@@ -30,7 +30,7 @@ def rows(ledger: "Reader", *, epochs: bool = False) -> list[Row]:
     if not epochs:
         return [_of_run(run) for run in runs]
     return [
-        row | _of_epoch(run)  # a metric never hides whose it is
+        _of_epoch(run) | row | _of_epoch(run)  # a metric never hides whose it is
         for run in runs
         for row in ledger.curve(run.key)
     ]
@@ -123,12 +123,13 @@ def _alike(values: list[Any]) -> list[Any]:
 
 
 def _csv(found: list[Row], path: pathlib.Path) -> None:
-    """Comma-separated; floats with every digit, `nan` and `inf` as they are read."""
+    """Comma-separated; floats with every digit, `NaN` and `inf` as all readers know."""
     names = list(dict.fromkeys(name for row in found for name in row))
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        writer.writerows(found)
+        for row in found:
+            writer.writerow({k: "NaN" if v != v else v for k, v in row.items()})
 
 
 def _json(found: list[Row], path: pathlib.Path) -> None:
