@@ -310,6 +310,17 @@ def test_a_diverged_run_is_not_run_twice_either(digits, tmp_path):  # noqa: F811
         assert [run.status for run in ledger.runs()] == ["finished", "diverged"]
 
 
+def test_a_short_run_costs_two_transactions(digits, tmp_path):  # noqa: F811
+    recipe = dataclasses.replace(TINY, epochs=9)
+    said = []
+    with Ledger(tmp_path / "x.sqlite") as ledger:
+        ledger._db.set_trace_callback(said.append)
+        run_study([Arm("plain", recipe)], range(4), digits, ledger=ledger)
+        assert [len(ledger.curve(run.key)) for run in ledger.runs()] == [9] * 4
+    # All runs are added by one; each is claimed by one and written by one; one closes.
+    assert said.count("COMMIT") == 1 + 2 * 4 + 1
+
+
 class Watching:
     """A watcher that notes what it hears, and acts when told to wait."""
 

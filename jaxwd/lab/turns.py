@@ -11,6 +11,8 @@ from jaxwd.training import Recipe
 Row = dict[str, Any]
 POLL = 0.5
 """Seconds between two looks at runs that another process is at."""
+FLUSH = 0.5
+"""Seconds between two writings of epochs; tiny trainings have hundreds a second."""
 
 
 class Turn(NamedTuple):
@@ -114,18 +116,19 @@ def _trained(
     ledger: Ledger | None,
     watcher: Watcher | None,
 ) -> Ending:
+    pages = _Pages(turn.key, ledger)
+
     def on_epoch(row: Row) -> None:
-        if ledger is not None:
-            ledger.epochs([(turn.key, row)])
+        pages.add(row)
         if watcher is not None:
             watcher.epoch(turn.arm, turn.seed, row)
 
     try:
         result = train(turn.recipe, on_epoch)
     except Diverged as error:
-        if ledger is not None:
-            ledger.diverge(turn.key, str(error), error.step)
-        return Ending(str(error), [], False)
+        message, step = str(error), error.step
+        pages.end(lambda ledger: ledger.diverge(turn.key, message, step))
+        return Ending(message, [], False)
     except BaseException:
         if ledger is not None:
             ledger.release([turn.key])
@@ -135,6 +138,31 @@ def _trained(
         "compile_seconds": result.compile_seconds,
         "images_per_second": result.images_per_second,
     }
-    if ledger is not None:
-        ledger.finish(turn.key, outcome)
+    pages.end(lambda ledger: ledger.finish(turn.key, outcome))
     return Ending(outcome, result.history, False)
+
+
+class _Pages:
+    """Epochs on their way to a ledger, written at most once in `FLUSH` seconds.
+
+    What a kill takes of them is nothing lost: an unfinished run is begun anew.
+    """
+
+    def __init__(self, key: str, ledger: Ledger | None) -> None:
+        self.key, self.ledger = key, ledger
+        self.rows: list[tuple[str, Row]] = []
+        self.written = time.monotonic()
+
+    def add(self, row: Row) -> None:
+        self.rows.append((self.key, row))
+        if self.ledger is not None and time.monotonic() - self.written > FLUSH:
+            self.ledger.epochs(self.rows)
+            self.rows.clear()
+            self.written = time.monotonic()
+
+    def end(self, ending: Callable[[Ledger], None]) -> None:
+        """Write the rest and how the run ended, as one transaction."""
+        if self.ledger is not None:
+            with self.ledger.together():
+                self.ledger.epochs(self.rows)
+                ending(self.ledger)
