@@ -27,6 +27,7 @@ usage: jaxwd COMMAND [ARGUMENTS]
                            the same decay in another convention, or why there is none
   recommend --dataset-size N --batch-size B --epochs E --learning-rate LR
                            where to begin with the strength, beside published recipes
+  ledger show|export|merge what a folder's runs are; as CSV, JSON, Parquet; several as one
   list [KIND]              what can be chosen by name: optimizers, schemes, schedules,
                            initializers, clips, datasets, conventions, scaling
   data NAME                fetch and decode a data set, and say what is in it
@@ -153,7 +154,7 @@ def doctor(words: list[str]) -> int:
     def command() -> None:
         parse(DoctorWords, "jaxwd doctor", "", words)
         from jaxwd import runtime
-        from jaxwd.lab.records import provenance
+        from jaxwd.lab.provenance import provenance
 
         device = runtime.setup()
         about = provenance()
@@ -182,8 +183,15 @@ def explain(words: list[str]) -> int:
     return command(words)
 
 
+def ledger(words: list[str]) -> int:
+    """Show, export or merge ledgers."""
+    from jaxwd.lab.ledger.command import command
+
+    return command(words)
+
+
 COMMANDS = {"run": run, "list": listing.list_names, "data": data, "doctor": doctor}
-COMMANDS |= commands.COMMANDS | {"explain": explain}
+COMMANDS |= commands.COMMANDS | {"explain": explain, "ledger": ledger}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,15 @@ class InputError(ValueError):
 
 
 class Diverged(RuntimeError):
-    """A training whose loss stopped being finite; names the steps and the recipe."""
+    """A training whose loss stopped being finite; names the steps and the recipe.
+
+    Attributes:
+        step: the first step with a loss that is not finite, where it is known.
+    """
+
+    def __init__(self, message: str, step: int | None = None) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 def unknown(kind: str, given: object, allowed: Iterable[str]) -> InputError:

@@ -211,7 +211,7 @@ def main(arguments=None):
 
 
 @pytest.mark.parametrize(
-    "command", ["data", "list", "doctor", "run", "convert", "recommend"]
+    "command", ["data", "list", "doctor", "run", "convert", "recommend", "ledger"]
 )
 def test_every_command_has_help(command):
     got = run(command, "--help")

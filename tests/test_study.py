@@ -1,9 +1,7 @@
-"""A study: paired arms, records that lose nothing, a verdict that follows from numbers."""
+"""A study: paired arms, a ledger that keeps them, a verdict that follows from numbers."""
 
 import dataclasses
-import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -15,7 +13,8 @@ from test_training import TINY, digits  # noqa: F401  # a fixture
 
 import jaxwd as wd
 from jaxwd.lab import Arm, run_study
-from jaxwd.lab.records import Records
+from jaxwd.lab.ledger import Ledger, writable_folder
+from jaxwd.lab.provenance import run_key
 from jaxwd.report import decay_table, fit_table, result_table, verdict, write_report
 from jaxwd.training import Result
 
@@ -279,31 +278,117 @@ def test_page_with_pictures(digits, tmp_path):  # noqa: F811
     assert study.provenance["versions"]["jax"] in text
 
 
-# --- records ----------------------------------------------------------------------
+# --- the ledger -------------------------------------------------------------------
+
+
+def kept(folder, *arguments, **options):
+    """Run a study whose ledger is in `folder`."""
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        return run_study(*arguments, ledger=ledger, **options)
 
 
 def test_a_finished_run_is_not_run_twice(digits, tmp_path):  # noqa: F811
     score = lambda r: 0.8 + noise(r.seed) + r.decay.strength  # noqa: E731
     first = Fake(score)
-    one = run_study(ARMS, range(2), digits, records=Records(tmp_path), runner=first)
+    one = kept(tmp_path, ARMS, range(2), digits, runner=first)
     assert first.runs == 4
     second = Fake(score)
-    two = run_study(ARMS, range(3), digits, records=Records(tmp_path), runner=second)
+    two = kept(tmp_path, ARMS, range(3), digits, runner=second)
     assert second.runs == 2  # only the new seed
     assert {s: two.finals["L2"][s] for s in (0, 1)} == one.finals["L2"]
     assert two.curves["plain"][0][0]["epoch"] == 1
+    assert (one.reused, two.reused) == (0, 4)
+
+
+def test_a_diverged_run_is_not_run_twice_either(digits, tmp_path):  # noqa: F811
+    diverging = Fake(lambda r: None if r.decay.kind == "coupled" else 0.9)
+    one = kept(tmp_path, ARMS, range(1), digits, runner=diverging)
+    two = kept(tmp_path, ARMS, range(1), digits, runner=diverging)
+    assert diverging.runs == 2
+    assert two.diverged == one.diverged
+    with Ledger(tmp_path, readonly=True) as ledger:
+        assert [run.status for run in ledger.runs()] == ["finished", "diverged"]
+
+
+def test_a_short_run_costs_two_transactions(digits, tmp_path):  # noqa: F811
+    recipe = dataclasses.replace(TINY, epochs=9)
+    said = []
+    with Ledger(tmp_path / "x.sqlite") as ledger:
+        ledger._db.set_trace_callback(said.append)
+        run_study([Arm("plain", recipe)], range(4), digits, ledger=ledger)
+        assert [len(ledger.curve(run.key)) for run in ledger.runs()] == [9] * 4
+    # All runs are added by one; each is claimed by one and written by one; one closes.
+    assert said.count("COMMIT") == 1 + 2 * 4 + 1
+
+
+class Watching:
+    """A watcher that notes what it hears, and acts when told to wait."""
+
+    def __init__(self, when_waiting):
+        self.when_waiting, self.reused = when_waiting, {}
+
+    def epoch(self, arm, seed, row):
+        pass
+
+    def done(self, arm, seed, outcome, reused):
+        self.reused[arm, seed] = reused
+
+    def waiting(self, runs):
+        assert runs == 1
+        self.when_waiting()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_another_process_is_at_is_waited_for(ends, digits, tmp_path, monkeypatch):  # noqa: F811
+    """It ends there and is taken, or its process goes and it is run here."""
+    monkeypatch.setattr("jaxwd.lab.turns.POLL", 0.0)
+    key = run_key(TINY, digits.fingerprint(), "single")
+    with Ledger(tmp_path / "x.sqlite") as mine, Ledger(tmp_path / "x.sqlite") as other:
+        other.add(key, TINY.to_dict())
+        other.claim([key])
+        fake = Fake(lambda r: 0.8)
+        elsewhere = dict(fake(TINY, digits, layout="", on_epoch=lambda row: row).final)
+        finish = lambda: other.finish(key, elsewhere | {"seconds": 0.5})  # noqa: E731
+        watching = Watching(finish if ends else other.close)
+        seeds = [TINY.seed]
+        study = run_study(
+            ARMS, seeds, digits, ledger=mine, runner=fake, watcher=watching
+        )
+    assert fake.runs == (2 if ends else 3)
+    assert watching.reused == {("L2", TINY.seed): False, ("plain", TINY.seed): ends}
+    assert list(study.finals) == ["plain", "L2"]
+    assert study.finals["plain"][TINY.seed]["test_accuracy"] == 0.8
+
+
+def test_a_run_that_breaks_waits_again(digits, tmp_path):  # noqa: F811
+    def broken(recipe, data, *, layout, on_epoch):
+        on_epoch({"epoch": 1})
+        raise MemoryError("no room")
+
+    with Ledger(tmp_path / "x.sqlite") as ledger:
+        with pytest.raises(MemoryError):
+            run_study(ARMS, range(1), digits, ledger=ledger, runner=broken)
+        assert [run.status for run in ledger.runs()] == ["waiting"] * 2
+        assert ledger.curve(ledger.runs()[0].key) == []
+
+
+def test_a_run_that_was_stopped_early_is_no_result(digits, tmp_path):  # noqa: F811
+    with Ledger(tmp_path / "x.sqlite") as ledger:
+        key = run_key(TINY, digits.fingerprint(), "single")
+        ledger.add(key, TINY.to_dict())
+        ledger.stop(key, "worse than most")
+        with pytest.raises(wd.InputError, match="was stopped early .* another --out"):
+            run_study(ARMS[:1], [TINY.seed], digits, ledger=ledger)
 
 
 @pytest.mark.parametrize("change", ["recipe", "data"])
 def test_other_recipe_or_data_is_another_run(change, digits, tmp_path):  # noqa: F811
-    run_study(
-        ARMS, range(1), digits, records=Records(tmp_path), runner=Fake(lambda r: 0.8)
-    )
+    kept(tmp_path, ARMS, range(1), digits, runner=Fake(lambda r: 0.8))
     arms = [dataclasses.replace(a, recipe=dataclasses.replace(a.recipe, epochs=3))
             for a in ARMS] if change == "recipe" else ARMS  # fmt: skip
     data = digits.take(500) if change == "data" else digits
     runner = Fake(lambda r: 0.8)
-    run_study(arms, range(1), data, records=Records(tmp_path), runner=runner)
+    kept(tmp_path, arms, range(1), data, runner=runner)
     assert runner.runs == 2
 
 
@@ -332,67 +417,46 @@ def test_models_of_one_name_are_different_runs(digits, tmp_path):  # noqa: F811
 
 
 def test_runs_of_other_flags_or_code_are_not_reused(digits, tmp_path, monkeypatch):  # noqa: F811
-    from jaxwd.lab import records
+    from jaxwd.lab import provenance
 
     for change in (
         lambda: None,
         lambda: monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false"),
-        lambda: monkeypatch.setattr(records, "commit", lambda: "another"),
+        lambda: monkeypatch.setattr(provenance, "commit", lambda: "another"),
     ):
         change()
         runner = Fake(lambda r: 0.8)
-        study = run_study(
-            ARMS, range(1), digits, records=Records(tmp_path), runner=runner
-        )
+        study = kept(tmp_path, ARMS, range(1), digits, runner=runner)
         assert (runner.runs, study.reused) == (2, 0)
 
 
-def test_lines_are_json_with_provenance(digits, tmp_path):  # noqa: F811
-    run_study(ARMS, range(1), digits, records=Records(tmp_path))
-    lines = [
-        json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()
-    ]
-    kinds = [line["kind"] for line in lines]
-    assert kinds == ["provenance", "epoch", "epoch", "run", "epoch", "epoch", "run"]
-    assert {"versions", "commit", "processor", "command"} <= set(lines[0])
-    assert lines[3]["recipe"]["optimizer"] == "sgd"
-
-
-def test_a_line_cut_short_is_left_out_and_a_foreign_file_refused(tmp_path):
-    records = Records(tmp_path)
-    records.write("run", key="a", outcome={})
-    with records.path.open("a") as file:
-        file.write('{"kind": "run", "key": "b", "outc')
-    again = Records(tmp_path)
-    assert again.finished("a") is not None
-    assert again.finished("b") is None
-    again.write("run", key="c", outcome={})
-    assert [x["key"] for x in Records(tmp_path).lines] == ["a", "c"]
-    records.path.write_text("name,value\n1,2\n")
-    with pytest.raises(wd.InputError, match=r"metrics\.jsonl, line 1 is no record"):
-        Records(tmp_path)
-    assert records.path.read_text() == "name,value\n1,2\n"
-
-
-def test_records_that_are_no_file_are_refused(tmp_path):
-    (tmp_path / "metrics.jsonl").mkdir()
-    with pytest.raises(wd.InputError, match="is no file; move it away"):
-        Records(tmp_path)
+def test_the_ledger_has_every_epoch_and_what_it_was_made_by(digits, tmp_path):  # noqa: F811
+    study = kept(tmp_path, ARMS, range(1), digits)
+    with Ledger(tmp_path, readonly=True) as ledger:
+        runs = ledger.runs()
+        assert [(run.arm, run.seed) for run in runs] == [("plain", 0), ("L2", 0)]
+        assert runs[0].recipe["optimizer"] == "sgd"
+        assert [ledger.curve(run.key) for run in runs] == [
+            study.curves[arm][0] for arm in ("plain", "L2")
+        ]
+        assert runs[1].outcome == study.finals["L2"][0]
+        (made_by,) = ledger.provenance()
+    assert {"versions", "commit", "processor", "command", "xla_flags"} <= set(made_by)
 
 
 def test_output_folders_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(wd.InputError, match=r"is a file; give the name of a folder"):
-        Records(tmp_path / "file")
+        writable_folder(tmp_path / "file")
     with pytest.raises(wd.InputError, match=r"file/below is a file|cannot be made"):
-        Records(tmp_path / "file" / "below")
+        writable_folder(tmp_path / "file" / "below")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(wd.InputError, match="is not writable|cannot be made"):
-        Records(tmp_path / "x")
+        writable_folder(tmp_path / "x")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -407,15 +471,18 @@ def test_killed_and_started_again_ends_as_if_never_killed(how, tmp_path):
         ]
 
     def finished(out):
-        file = pathlib.Path(out) / "metrics.jsonl"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return [json.loads(x) for x in lines if x.startswith('{"kind": "run"')]
+        file = out / "ledger.sqlite"
+        try:
+            with Ledger(file, readonly=True) as ledger:
+                return sum(run.status == "finished" for run in ledger.runs())
+        except wd.InputError:  # not there yet, or being made
+            return 0
 
     killed = subprocess.Popen(
         command(tmp_path / "a"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 120
-    while len(finished(tmp_path / "a")) < 2 and time.monotonic() < deadline:
+    while finished(tmp_path / "a") < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     killed.send_signal(how)
     _, said = killed.communicate(timeout=60)
@@ -423,15 +490,9 @@ def test_killed_and_started_again_ends_as_if_never_killed(how, tmp_path):
         assert killed.returncode == 130
         assert b"the same command goes on" in said
         assert b"Traceback" not in said
-    done = len(finished(tmp_path / "a"))
-    assert done >= 2
+    assert finished(tmp_path / "a") >= 2
     for out in ("a", "b"):
         subprocess.run(command(tmp_path / out), check=True, capture_output=True)
-    a, b = finished(tmp_path / "a"), finished(tmp_path / "b")
-    assert len(a) == len(b) == 8  # nothing was run twice
-    timeless = lambda run: (  # noqa: E731
-        run["arm"],
-        run["seed"],
-        {k: v for k, v in run["outcome"].items() if "second" not in k},
-    )
-    assert sorted(map(str, map(timeless, a))) == sorted(map(str, map(timeless, b)))
+    with Ledger(tmp_path / "a") as a, Ledger(tmp_path / "b") as b:
+        assert len(a.runs()) == 8
+        assert a.canonical() == b.canonical()

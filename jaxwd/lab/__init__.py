@@ -1,4 +1,4 @@
-"""Fair comparison: arms with paired seeds, their records, and what can be concluded."""
+"""Fair comparison: arms with paired seeds, their ledger, and what can be concluded."""
 
 import lazy_loader
 

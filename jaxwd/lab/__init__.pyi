@@ -1,5 +1,7 @@
 from .experiment import execute as execute
 from .experiment import experiment as experiment
+from .ledger import Ledger as Ledger
+from .ledger import Run as Run
 from .statistics import Difference as Difference
 from .statistics import Interval as Interval
 from .statistics import holm as holm

@@ -40,8 +40,8 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
 
     from jaxwd import data as datasets
     from jaxwd import runtime
+    from jaxwd.lab.ledger import FILE, Ledger, writable_folder
     from jaxwd.lab.progress import progress
-    from jaxwd.lab.records import Records
     from jaxwd.lab.study import run_study
     from jaxwd.losses import task
     from jaxwd.report import (
@@ -69,7 +69,8 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
     mask = _mask(alternatives, loaded)
     layout(flags.layout, flags.batch_size)
     # All that can be refused is refused by now, before anything is written.
-    records = Records(flags.out or pathlib.Path("runs") / name)
+    folder = writable_folder(flags.out or pathlib.Path("runs") / name)
+    ledger = Ledger(folder / FILE)
     console.print(f"[bold]{question}[/]")
     console.print(f"{loaded}")
     runs = len(alternatives) * flags.seeds
@@ -80,19 +81,19 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         console.print(mask.splitlines()[-1])
     names = [arm.name for arm in alternatives]
     score = task(loaded.task).score_name
-    with progress(names, runs, flags.epochs, score, console) as watcher:
+    with ledger, progress(names, runs, flags.epochs, score, console) as watcher:
         study = run_study(
             alternatives,
             range(flags.seeds),
             loaded,
             question=question,
-            records=records,
+            ledger=ledger,
             layout=flags.layout,
             watcher=watcher,
         )
     for table in (result_table, fit_table, decay_table):
         console.print(table(study).rich(console.width))
-    page = write_report(study, records.folder, mask)
+    page = write_report(study, folder, mask)
     console.print(verdict(study), highlight=False)
     console.print(f"report: {page}")
     if not any(study.finals.values()):

@@ -29,6 +29,7 @@ class Progressing:
     ) -> None:
         self.console, self.score, self.epochs = console, score, epochs
         self.last: dict[str, float] = {}
+        self.said_waiting = False
         self.done_scores: dict[str, list[float]] = {arm: [] for arm in arms}
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -76,6 +77,12 @@ class Progressing:
         self.bar.update(
             self.task, completed=max(task.completed, finished * self.epochs)
         )
+
+    def waiting(self, runs: int) -> None:
+        """Say once that another process is at what is left."""
+        if not self.said_waiting:
+            self.said_waiting = True
+            self.console.print(f"waiting for {runs} runs that another process is at")
 
 
 @contextlib.contextmanager

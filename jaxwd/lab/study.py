@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from jaxwd.data import Dataset
 from jaxwd.decay import Shrink
-from jaxwd.errors import Diverged, InputError, unknown
-from jaxwd.lab.records import Records, provenance, run_key
+from jaxwd.errors import InputError, unknown
+from jaxwd.lab.ledger import Ledger
+from jaxwd.lab.provenance import provenance, run_key
+from jaxwd.lab.turns import Turn, Watcher, endings
 from jaxwd.losses import task
 from jaxwd.training import Recipe, run
 
@@ -97,23 +99,13 @@ def _timeless(final: Row) -> Row:
     }
 
 
-class Watcher(Protocol):
-    """What is told of the progress; see `jaxwd.lab.progress`."""
-
-    def epoch(self, arm: str, seed: int, row: Row) -> None:
-        """Learn of a finished epoch."""
-
-    def done(self, arm: str, seed: int, outcome: Row | str, reused: bool) -> None:
-        """Learn of a finished, diverged (a message) or reused run."""
-
-
 def run_study(
     arms: Sequence[Arm],
     seeds: Sequence[int],
     data: Dataset,
     *,
     question: str = "",
-    records: Records | None = None,
+    ledger: Ledger | None = None,
     layout: str = "single",
     watcher: Watcher | None = None,
     runner: Callable[..., Any] = run,
@@ -128,8 +120,8 @@ def run_study(
         seeds: one run of every arm for each.
         data: shared by all arms.
         question: one line for the report.
-        records: where to keep what is done; finished runs found there are not run
-            again.
+        ledger: where to keep what is done; runs that ended there are not run again,
+            and those that another process is at are waited for.
         layout: how a batch is spread over devices.
         watcher: told of every epoch.
         runner: the training function, for tests.
@@ -156,68 +148,27 @@ def run_study(
     study.curves = {name: {} for name in names}
     study.diverged = {name: {} for name in names}
     study.provenance = provenance()
-    if records is not None:
-        records.write("provenance", **study.provenance)
-    fingerprint = "" if records is None else data.fingerprint()
+    fingerprint = "" if ledger is None else data.fingerprint()
+    turns = []
     for seed in seeds:
         for arm in arms:
             recipe = replace(arm.recipe, seed=seed)
-            key = run_key(recipe, fingerprint, layout) if records is not None else ""
+            key = "" if ledger is None else run_key(recipe, fingerprint, layout)
+            turns.append(Turn(arm.name, recipe, key))
 
-            def train(on_epoch: Callable[[Row], None], recipe: Recipe = recipe) -> Any:
-                return runner(recipe, data, layout=layout, on_epoch=on_epoch)
+    def train(recipe: Recipe, on_epoch: Callable[[Row], None]) -> Any:
+        return runner(recipe, data, layout=layout, on_epoch=on_epoch)
 
-            _one(study, arm.name, recipe, key, train, records, watcher)
-    return study
-
-
-def _one(
-    study: Study,
-    name: str,
-    recipe: Recipe,
-    key: str,
-    train: Callable[[Callable[[Row], None]], Any],
-    records: Records | None,
-    watcher: Watcher | None,
-) -> None:
-    """Run one recipe, or take its record, and put the outcome into the study."""
-    seed = recipe.seed
-    found = None if records is None else records.finished(key)
-    if found is not None and records is not None:
-        outcome, curve = found["outcome"], records.epochs(key)
-        study.reused += 1
-    else:
-
-        def on_epoch(row: Row) -> None:
-            if records is not None:
-                records.write("epoch", key=key, arm=name, seed=seed, **row)
-            if watcher is not None:
-                watcher.epoch(name, seed, row)
-
-        try:
-            result = train(on_epoch)
-        except Diverged as error:
-            outcome, curve = str(error), []
+    ended = {
+        (turn.arm, turn.seed): ending
+        for turn, ending in endings(turns, train, ledger, watcher)
+    }
+    for turn in turns:  # in their order, also where another process was at some
+        outcome, curve, reused = ended[turn.arm, turn.seed]
+        study.reused += reused
+        if isinstance(outcome, str):
+            study.diverged[turn.arm][turn.seed] = outcome
         else:
-            curve = result.history
-            outcome = dict(result.final) | {
-                "seconds": result.seconds,
-                "compile_seconds": result.compile_seconds,
-                "images_per_second": result.images_per_second,
-            }
-        if records is not None:
-            records.write(
-                "run",
-                key=key,
-                arm=name,
-                seed=seed,
-                outcome=outcome,
-                recipe=recipe.to_dict(),
-            )
-    if isinstance(outcome, str):
-        study.diverged[name][seed] = outcome
-    else:
-        study.finals[name][seed] = outcome
-        study.curves[name][seed] = curve
-    if watcher is not None:
-        watcher.done(name, seed, outcome, found is not None)
+            study.finals[turn.arm][turn.seed] = outcome
+            study.curves[turn.arm][turn.seed] = curve
+    return study

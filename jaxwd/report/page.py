@@ -59,7 +59,7 @@ def _provenance(about: dict[str, Any], reused: int) -> str:
         ("time", about.get("time")),
     ]
     if reused:
-        rows.append(("reused", f"{reused} runs of earlier starts, see metrics.jsonl"))
+        rows.append(("reused", f"{reused} runs of earlier starts, see ledger.sqlite"))
     if about.get("xla_flags"):
         rows.append(("XLA_FLAGS", json.dumps(about["xla_flags"])))
     return "\n".join(f"- {name}: {value}" for name, value in rows)

@@ -155,7 +155,8 @@ def _require_finite(recipe: Recipe, losses: np.ndarray, epoch: int, steps: int) 
         at = first + int(bad[0]) if len(losses) == steps else last
         raise Diverged(
             f"the loss became {losses[bad[0]]} at step {at} (epoch {epoch + 1}, steps "
-            f"{first} to {last}) of the recipe: {recipe}, seed {recipe.seed}"
+            f"{first} to {last}) of the recipe: {recipe}, seed {recipe.seed}",
+            at,
         )
 
 

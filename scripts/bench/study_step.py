@@ -307,7 +307,7 @@ def main():
         work(args.worker)
         return
     sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent))
-    from jaxwd.lab.records import provenance
+    from jaxwd.lab.provenance import provenance
 
     text = table(*measure(args.rounds, args.torch_python))
     about = provenance()

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 import jaxwd as wd
-from jaxwd.lab.records import processor
+from jaxwd.lab.provenance import processor
 
 # A small transformer: 8 blocks of width 512, 25.2 million parameters in all.
 BLOCK = {"qkv": (512, 1536), "out": (512, 512), "up": (512, 2048), "down": (2048, 512)}

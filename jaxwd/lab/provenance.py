@@ -1,0 +1,98 @@
+"""What a result was made by: versions, commit, flags, hardware; and a run's name."""
+
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from typing import Any
+
+_PACKAGES = ("jaxwd", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+
+
+def run_key(recipe: Any, data_fingerprint: str, layout: str) -> str:
+    """Return a name for one run: recipe, data, versions, code, hardware and layout."""
+    import jax
+
+    parts = [
+        recipe.digest(),
+        data_fingerprint,
+        importlib.metadata.version("jax"),
+        _own_version(),
+        str(commit()),
+        processor(),
+        f"{jax.devices()[0].device_kind} × {jax.device_count()}",
+        os.environ.get("XLA_FLAGS", ""),
+        layout,
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def provenance() -> dict[str, Any]:
+    """Return versions, commit, hardware and the command, to stand beside results."""
+    import jax
+
+    return {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "commit": commit(),
+    }
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
+def commit() -> str | None:
+    """Return the commit jaxwd was run from, marked where files were changed since."""
+    root = pathlib.Path(__file__).parents[2]
+    if not (root / ".git").exists():  # installed, perhaps inside somebody's checkout
+        return None
+    try:
+        got = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return got.stdout.strip()
+
+
+def _own_version() -> str:
+    from jaxwd import __version__
+
+    return __version__
+
+
+def _version(name: str) -> str | None:
+    if name == "jaxwd":
+        return _own_version()
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
