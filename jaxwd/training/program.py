@@ -57,6 +57,20 @@ def arrays_of(data: Dataset) -> Arrays:
     )
 
 
+class Functions(NamedTuple):
+    """The pure functions of a training, not compiled: a grid maps over them.
+
+    Attributes:
+        init: `(key, numbers, arrays) → State`.
+        epoch: `(State, numbers, key, epoch, arrays) → (State, losses, scores, Info)`.
+        evaluate: `(params, model_state, split, mean, scale) → mean loss, mean score`.
+    """
+
+    init: Callable[..., State]
+    epoch: Callable[..., tuple[State, jax.Array, jax.Array, Info]]
+    evaluate: Callable[..., tuple[jax.Array, jax.Array]]
+
+
 @dataclass(frozen=True)
 class Program:
     """Compiled functions for one recipe structure on one shape of data.
@@ -121,24 +135,31 @@ def require_outputs(
         )
 
 
-@functools.lru_cache(maxsize=32)
-def compile_program(
-    structure: Recipe, task_name: str, outputs: int, spread: Layout, shapes: Arrays
-) -> Program:
-    """Compile the program of a recipe structure; the same arguments reuse it.
+def functions(
+    structure: Recipe,
+    task_name: str,
+    outputs: int,
+    examples: int,
+    *,
+    axis: str | None = None,
+    local: Callable[[jax.Array], jax.Array] = lambda rows: rows,
+    limit: int | None = None,
+) -> Functions:
+    """Return the pure functions of a recipe structure.
 
     Args:
         structure: `recipe.structure()`.
         task_name: a row of `jaxwd.losses.TASKS`.
         outputs: number of model outputs.
-        spread: the layout over devices.
-        shapes: the data's arrays as `jax.ShapeDtypeStruct`.
+        examples: number of training examples.
+        axis: name of the device axis that a step averages over.
+        local: row numbers (steps, batch) → those of this device.
+        limit: only the first steps of each epoch, for timing; at least 2.
     """
     model = model_of(structure, outputs)
-    examples = shapes.train.examples
     batch = structure.batch_size
     steps = structure.steps_per_epoch(examples)
-    total = steps * structure.epochs
+    total = steps * structure.epochs  # the schedule's length, whatever `limit` says
     score = task(task_name)
 
     def init(root: jax.Array, numbers: Numbers, arrays: Arrays) -> State:
@@ -161,11 +182,11 @@ def compile_program(
             clip_of(recipe),
             recipe.decays_inside,
         )
-        step = make_step(model, score, chain_of(recipe, total), hyper, axis=spread.axis)
+        step = make_step(model, score, chain_of(recipe, total), hyper, axis=axis)
         order_key = jax.random.fold_in(jax.random.fold_in(root, 1), index)
         dropout_key = jax.random.fold_in(root, 2)
         order = jax.random.permutation(order_key, examples)[: steps * batch]
-        rows = spread.local(order.reshape(steps, batch))
+        rows = local(order.reshape(steps, batch)[:limit])
 
         def one(state: State, rows: jax.Array) -> tuple[State, Info]:
             inputs = arrays.normalize(arrays.train.inputs[rows])
@@ -203,6 +224,30 @@ def compile_program(
         (loss, hits), _ = jax.lax.scan(one, (jnp.zeros(()), jnp.zeros(())), rows)
         return loss / n, hits / n
 
+    return Functions(init, epoch, evaluate)
+
+
+@functools.lru_cache(maxsize=32)
+def compile_program(
+    structure: Recipe, task_name: str, outputs: int, spread: Layout, shapes: Arrays
+) -> Program:
+    """Compile the program of a recipe structure; the same arguments reuse it.
+
+    Args:
+        structure: `recipe.structure()`.
+        task_name: a row of `jaxwd.losses.TASKS`.
+        outputs: number of model outputs.
+        spread: the layout over devices.
+        shapes: the data's arrays as `jax.ShapeDtypeStruct`.
+    """
+    init, epoch, evaluate = functions(
+        structure,
+        task_name,
+        outputs,
+        shapes.train.examples,
+        axis=spread.axis,
+        local=spread.local,
+    )
     number = jax.ShapeDtypeStruct((), jnp.float32)
     numbers = spread.abstract(Numbers(number, number, number))
     root = spread.abstract(jax.eval_shape(lambda: jax.random.key(0)))
