@@ -28,9 +28,9 @@ class Member(NamedTuple):
     labels: Labels = ()
 
     def __str__(self) -> str:
-        return ", ".join(f"{path} {_said(value)}" for path, value in self.labels) or str(
-            self.recipe
-        )
+        return ", ".join(
+            f"{path} {_said(value)}" for path, value in self.labels
+        ) or str(self.recipe)
 
 
 def product(recipe: Recipe, axes: Mapping[str, Iterable[Any]]) -> list[Member]:
@@ -190,7 +190,9 @@ def _values(axes: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
     found = {}
     for path, values in axes.items():
         if isinstance(values, str) or not isinstance(values, Iterable):
-            raise InputError(f"{path}={values!r}: give several values, as in (0.1, 0.2)")
+            raise InputError(
+                f"{path}={values!r}: give several values, as in (0.1, 0.2)"
+            )
         found[path] = [v.item() if hasattr(v, "item") else v for v in values]
         if not found[path]:
             raise InputError(f"{path}: no values; give one at least")

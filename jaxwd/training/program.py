@@ -229,7 +229,13 @@ def functions(
 
 @functools.lru_cache(maxsize=32)
 def compile_program(
-    structure: Recipe, task_name: str, outputs: int, spread: Layout, shapes: Arrays
+    structure: Recipe,
+    task_name: str,
+    outputs: int,
+    spread: Layout,
+    shapes: Arrays,
+    also: tuple[str, ...] = (),
+    limit: int | None = None,
 ) -> Program:
     """Compile the program of a recipe structure; the same arguments reuse it.
 
@@ -239,6 +245,8 @@ def compile_program(
         outputs: number of model outputs.
         spread: the layout over devices.
         shapes: the data's arrays as `jax.ShapeDtypeStruct`.
+        also: paths of options that are inputs too, as in `recipe.structure(also)`.
+        limit: only the first steps of each epoch, for timing.
     """
     init, epoch, evaluate = functions(
         structure,
@@ -247,9 +255,12 @@ def compile_program(
         shapes.train.examples,
         axis=spread.axis,
         local=spread.local,
+        limit=limit,
     )
     number = jax.ShapeDtypeStruct((), jnp.float32)
-    numbers = spread.abstract(Numbers(number, number, number))
+    numbers = spread.abstract(
+        Numbers(number, number, number, dict.fromkeys(also, number) or ())
+    )
     root = spread.abstract(jax.eval_shape(lambda: jax.random.key(0)))
     index = spread.abstract(jax.ShapeDtypeStruct((), jnp.int32))
     state = spread.abstract(jax.eval_shape(init, root, numbers, shapes))

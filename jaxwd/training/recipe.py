@@ -24,14 +24,14 @@ class Numbers(NamedTuple):
         learning_rate: peak α.
         strength: λ, the peak of a scheduled one.
         dropout: its rate, the peak of a scheduled one.
-        more: further ones by path, as in `optimizer_options.momentum`: none in a
-            single training, in a grid those that its members do not share.
+        more: a dict of further ones by path, as in `optimizer_options.momentum`;
+            empty in a single training, in a grid those that members do not share.
     """
 
     learning_rate: Any
     strength: Any
     dropout: Any
-    more: dict[str, Any] = {}  # never changed in place
+    more: Any = ()
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Recipe:
             self.learning_rate,
             _peak(self.decay.strength),
             _peak(self.dropout),
-            {path: more[path] for path in also},
+            {path: more[path] for path in also} or (),
         )
 
     def options(self) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class Recipe:
             self.decay, strength=_with_peak(self.decay.strength, numbers.strength)
         )
         changed: dict[str, Any] = {}
-        for path, value in numbers.more.items():
+        for path, value in dict(numbers.more).items():
             name, _, key = path.partition(".")
             if key:
                 rest = changed.get(name, getattr(self, name))
