@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from jaxwd.decay import DecayScheme
 from jaxwd.errors import InputError, unknown
+from jaxwd.schedules import Schedule
 from jaxwd.training import Recipe
 
 Labels = tuple[tuple[str, Any], ...]
@@ -106,7 +107,8 @@ def vary(recipe: Recipe, path: str, value: Any) -> Recipe:
         recipe: any recipe.
         path: a field (`learning_rate`), one of the scheme (`decay.strength`), of a
             schedule (`dropout.peak`), or an option (`optimizer_options.momentum`).
-        value: what to put there; checked as in `Recipe`.
+        value: what to put there; checked as in `Recipe`. A number where a schedule
+            stands becomes its peak.
 
     Raises:
         InputError: an unknown path (names those there are), a strength where there is
@@ -155,7 +157,7 @@ def as_member(given: Member | Recipe) -> Member:
 
 def _put(value: Any, steps: list[str], new: Any, path: str, recipe: Recipe) -> Any:
     name, *rest = steps
-    if not hasattr(value, name) or name not in {f.name for f in _fields(value)}:
+    if name not in {f.name for f in dataclasses.fields(value)}:
         raise unknown("path", path, paths(recipe))
     inner = getattr(value, name)
     if rest and _holds_pairs(name):
@@ -165,19 +167,14 @@ def _put(value: Any, steps: list[str], new: Any, path: str, recipe: Recipe) -> A
         raise unknown("path", path, paths(recipe))
     elif rest:
         new = _put(inner, rest, new, path, recipe)
+    elif isinstance(inner, Schedule) and isinstance(new, int | float):
+        new = dataclasses.replace(inner, peak=new)  # a scheduled λ stays scheduled
     return dataclasses.replace(value, **{name: new})
-
-
-def _fields(value: Any) -> tuple:
-    return dataclasses.fields(value)
 
 
 def _is_value(value: Any) -> bool:
     """Say whether a path may go on inside: schemes and schedules."""
-    return dataclasses.is_dataclass(value) and type(value).__name__ in (
-        "DecayScheme",
-        "Schedule",
-    )
+    return isinstance(value, DecayScheme | Schedule)
 
 
 def _holds_pairs(name: str) -> bool:

@@ -8,7 +8,10 @@ from jaxwd.data import Dataset
 from jaxwd.lab.engines.drive import Ticket
 from jaxwd.lab.engines.outcome import Outcome, Row, Watcher
 from jaxwd.lab.grid import Member
-from jaxwd.lab.records import run_key
+try:
+    from jaxwd.lab.provenance import run_key  # type: ignore[import-not-found]
+except ImportError:
+    from jaxwd.lab.records import run_key  # type: ignore[import-not-found]
 
 _ENDED = ("finished", "diverged", "stopped")
 _ABOUT = ("compile_seconds", "images_per_second", "engine")
@@ -82,11 +85,10 @@ class Book:
         """
         while self.elsewhere:
             self.elsewhere = [t for t in self.elsewhere if not self._look_up(t.place)]
-            free, held = self.elsewhere, []
+            free, self.elsewhere = self.elsewhere, []
             ours = self.claimed(free, len(free))
             if ours:
                 return ours
-            del held
             if self.elsewhere:
                 time.sleep(_PATIENCE)
         return []

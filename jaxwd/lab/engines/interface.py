@@ -79,12 +79,15 @@ class Lanes(Protocol):
     Attributes:
         width: how many.
         compile_seconds: what compiling took so far, about 0 where a program was reused.
-        needs: bytes it takes beside the data, as its compiler says; 0 if unknown.
     """
 
     width: int
     compile_seconds: float
-    needs: int
+
+    @property
+    def needs(self) -> int:
+        """Return the bytes it takes beside the data, as its compiler says; 0 unknown."""
+        ...
 
     def enter(
         self, fresh: Mapping[int, Recipe], resumed: Mapping[int, tuple[Recipe, State]]
