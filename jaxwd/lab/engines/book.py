@@ -8,6 +8,7 @@ from jaxwd.data import Dataset
 from jaxwd.lab.engines.drive import Ticket
 from jaxwd.lab.engines.outcome import Outcome, Row, Watcher
 from jaxwd.lab.grid import Member
+
 try:
     from jaxwd.lab.provenance import run_key  # type: ignore[import-not-found]
 except ImportError:

@@ -157,10 +157,10 @@ class Sweep:
 
 def _check(members: Sequence[Member], data: Dataset) -> None:
     """Refuse what no program could see, before anything is written or trained."""
-    parts = {None: data}
+    parts: dict[int | None, Dataset] = {None: data}
     for member in members:
         n = member.recipe.train_examples
-        if n not in parts:
+        if n is not None and n not in parts:
             parts[n] = data.take(n)
         try:
             check(member.recipe, parts[n])
