@@ -133,6 +133,8 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     from jaxwd import runtime
     from jaxwd.lab.engines import halving, run_many
     from jaxwd.lab.engines.bars import bar
+    from jaxwd.lab.engines.many import check_members
+    from jaxwd.lab.engines.table import engine as engine_of
     from jaxwd.lab.grid import as_member
     from jaxwd.lab.ledger import Ledger  # type: ignore[import-not-found]
     from jaxwd.losses import task
@@ -147,6 +149,10 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
         manual_dir=flags.manual_dir,
     )
     members = [as_member(member) for member in grid(flags, data)]
+    if flags.engine != "auto":
+        engine_of(flags.engine)
+    check_members(members, data)
+    # All that can be refused is refused by now, before anything is written.
     folder = flags.out or pathlib.Path("runs") / name
     folder.mkdir(parents=True, exist_ok=True)
     console.print(f"[bold]{about.strip().splitlines()[0]}[/]")

@@ -1,6 +1,7 @@
 """Live progress of a grid: one bar with time left, best so far, members alive."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -15,6 +16,9 @@ from rich.progress import (
 
 from jaxwd.lab.engines.outcome import Outcome, Row, Silent
 from jaxwd.lab.grid import Member
+
+_SECONDS = 10.0
+"""Between two lines where no bar is drawn."""
 
 
 class Bar(Silent):
@@ -35,6 +39,7 @@ class Bar(Silent):
         self.ends: dict[str, int] = {}
         self.best: tuple[float, int] | None = None
         self.seen: dict[int, int] = {}
+        self.alive, self.said_at = len(members), time.perf_counter()
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -93,8 +98,12 @@ class Bar(Silent):
             return
         if outcome.status == "diverged":
             self.says(f"[yellow]diverged[/]  {self.members[place]}: {outcome.message}")
-        elif not self.console.is_terminal and self._is_a_tenth():
-            self.says(f"{sum(self.ends.values())} of {len(self.members)} ended; {self}")
+        elif not self.console.is_terminal:
+            now = time.perf_counter()
+            if not self.alive or now > self.said_at + _SECONDS:
+                self.said_at = now
+                done = len(self.members) - self.alive
+                self.says(f"{done} of {len(self.members)} ended; {self}")
 
     def __str__(self) -> str:
         said = f"{self.alive} alive"
@@ -106,10 +115,6 @@ class Bar(Silent):
                 f", best validation {self.score} {value:.4f} ({self.members[place]})"
             )
         return said
-
-    def _is_a_tenth(self) -> bool:
-        done, size = sum(self.ends.values()), max(len(self.members) // 10, 1)
-        return done % size == 0 or done == len(self.members)
 
 
 @contextlib.contextmanager

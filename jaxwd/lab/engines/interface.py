@@ -116,6 +116,7 @@ class Engine:
         lanes: `(job, width) → Lanes`.
         widest: members → the most lanes that are of use.
         multiple: widths must be multiples of this.
+        idle_is_free: whether a lane without a member costs nothing.
         fits: whether it is of use on these devices, for `auto`.
         note: what it is, in a line.
     """
@@ -124,6 +125,7 @@ class Engine:
     lanes: Callable[[Job, int], Lanes]
     widest: Callable[[int], int] = lambda members: members
     multiple: Callable[[], int] = lambda: 1
+    idle_is_free: bool = False
     fits: Callable[[], bool] = lambda: True
     note: str = ""
 

@@ -6,6 +6,7 @@ but `shared`, and one more argument that says which lanes are awake. A lane asle
 what it has; what it gives out means nothing.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +77,7 @@ def spread(many: Callable[[One], Many]) -> Callable[[One], Many]:
     return lift
 
 
+@functools.cache
 def mesh() -> Mesh:
     """Return the one-axis mesh of all devices of this process."""
     devices = jax.local_devices()
@@ -84,11 +86,13 @@ def mesh() -> Mesh:
     )
 
 
+@functools.cache
 def lanes_sharding(over_devices: bool) -> NamedSharding | None:
     """Return where lanes lie; None for one device."""
     return NamedSharding(mesh(), PartitionSpec(AXIS)) if over_devices else None
 
 
+@functools.cache
 def shared_sharding(over_devices: bool) -> NamedSharding | None:
     """Return where the data lies; None for one device."""
     return NamedSharding(mesh(), PartitionSpec()) if over_devices else None

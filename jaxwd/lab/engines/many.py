@@ -100,7 +100,7 @@ class Sweep:
         unique = sorted(first.values())
         self.place_of = {old: new for new, old in enumerate(unique)}
         self.members = [given[old] for old in unique]
-        _check(self.members, data)
+        check_members(self.members, data)
         self.groups = grouped([m.recipe for m in self.members], data)
         epochs = sum(m.recipe.epochs for m in self.members)
         self.watcher.begins(len(self.members), epochs, len(self.groups))
@@ -119,7 +119,8 @@ class Sweep:
         if not waiting:
             return
         job, row, width = self._choice(group, waiting)
-        width = min(width, row.width(len(waiting), width))
+        if not row.idle_is_free and 2 * len(waiting) <= width:
+            width = row.width(len(waiting), width)  # one more program, for less work
 
         def queue(free: int) -> list[Ticket]:
             if not ours:
@@ -155,8 +156,12 @@ class Sweep:
         return self.choices[name]
 
 
-def _check(members: Sequence[Member], data: Dataset) -> None:
-    """Refuse what no program could see, before anything is written or trained."""
+def check_members(members: Sequence[Member], data: Dataset) -> None:
+    """Refuse what no program could see, before anything is written or trained.
+
+    Raises:
+        InputError: names the member and what is wrong with it.
+    """
     parts: dict[int | None, Dataset] = {None: data}
     for member in members:
         n = member.recipe.train_examples
