@@ -337,6 +337,28 @@ def test_a_diverging_member_is_recorded_at_its_step_and_harms_nobody(engine):
     assert len(notes.ends) == len(MEMBERS)
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        with_(dropout=0.0, optimizer="adam", learning_rate=0.01),
+        with_(
+            dropout=0.0,
+            model="cnn",
+            model_options={"channels": (4, 16), "hidden": (8,)},
+        ),
+    ],
+    ids=["adam", "cnn"],
+)
+def test_a_grid_without_dropout_draws_no_masks_and_equals_single_runs(
+    recipe,
+    digits,  # noqa: F811
+):
+    grid = product(recipe, {"decay.strength": (0.01, 0.02), "seed": (3,)})
+    assert not grouped([member.recipe for member in grid], digits)[0].drops
+    for outcome in run_many(grid, digits, engine="map"):
+        equal(outcome, alone(outcome.recipe))
+
+
 def test_traced_options_equal_constants_to_rounding(digits):  # noqa: F811
     base = with_(optimizer="momentum", schedule="polynomial", learning_rate=0.05)
     grid = zipped(base, {MU: (0.5, 0.9), POWER: (1.0, 2.0)})

@@ -23,7 +23,8 @@ class Numbers(NamedTuple):
     Attributes:
         learning_rate: peak α.
         strength: λ, the peak of a scheduled one.
-        dropout: its rate, the peak of a scheduled one.
+        dropout: its rate, the peak of a scheduled one; None where a grid never drops,
+            which leaves the drawing of masks out of its program.
         more: a dict of further ones by path, as in `optimizer_options.momentum`;
             empty in a single training, in a grid those that members do not share.
     """
@@ -203,7 +204,9 @@ class Recipe:
             self,
             learning_rate=numbers.learning_rate,
             decay=decay,
-            dropout=_with_peak(self.dropout, numbers.dropout),
+            dropout=self.dropout
+            if numbers.dropout is None
+            else _with_peak(self.dropout, numbers.dropout),
             **changed,
         )
 

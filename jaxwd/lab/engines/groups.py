@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxwd.data import Dataset
 from jaxwd.training import Recipe
 from jaxwd.training.program import Arrays, functions
+from jaxwd.training.recipe import Numbers
 
 
 class Group(NamedTuple):
@@ -23,11 +24,18 @@ class Group(NamedTuple):
         structure: what they have in common.
         also: paths of the options that are inputs of the program.
         places: their places in the grid, in order.
+        drops: whether anyone drops units; else no program draws masks.
     """
 
     structure: Recipe
     also: tuple[str, ...]
     places: list[int]
+    drops: bool = True
+
+    def numbers(self, recipe: Recipe) -> Numbers:
+        """Return a member's numbers, as the group's program takes them."""
+        numbers = recipe.numbers(self.also)
+        return numbers if self.drops else numbers._replace(dropout=None)
 
 
 def grouped(recipes: Sequence[Recipe], data: Dataset) -> list[Group]:
@@ -47,7 +55,11 @@ def grouped(recipes: Sequence[Recipe], data: Dataset) -> list[Group]:
             structure = recipes[place].structure(also)
             found.setdefault((structure, also), Group(structure, also, []))
             found[structure, also].places.append(place)
-    return sorted(found.values(), key=lambda group: group.places[0])
+    ordered = sorted(found.values(), key=lambda group: group.places[0])
+    return [
+        group._replace(drops=any(recipes[place].dropout != 0 for place in group.places))
+        for group in ordered
+    ]
 
 
 def traceable(recipe: Recipe, path: str, data: Dataset) -> bool:

@@ -34,10 +34,10 @@ class Stacked:
         self.job, self.width, self.how = job, width, how
         self.over_devices = LIFTS[how][1]
         self.seeds = np.zeros(width, np.uint32)
-        zero = jax.tree.map(
-            np.float32, Numbers(0, 0, 0, dict.fromkeys(job.group.also, 0) or ())
+        self.numbers = jax.tree.map(
+            lambda x: np.zeros((width, *x.shape), x.dtype),
+            _numbers(job.group.also, job.group.drops),
         )
-        self.numbers = jax.tree.map(lambda x: np.full(width, x), zero)
         self.states: Any = None
         began = time.perf_counter()
         self.programs = _programs(
@@ -45,6 +45,7 @@ class Stacked:
             width,
             for_lanes(job.group.structure, how, jax.default_backend()),
             job.group.also,
+            job.group.drops,
             job.task,
             job.outputs,
             job.shapes,
@@ -69,7 +70,7 @@ class Stacked:
             self.seeds[lane] = recipe.seed
             for own, value in zip(
                 jax.tree.leaves(self.numbers),
-                jax.tree.leaves(recipe.numbers(self.job.group.also)),
+                jax.tree.leaves(self.job.group.numbers(recipe)),
                 strict=True,
             ):
                 own[lane] = value
@@ -183,12 +184,20 @@ def _bytes(compiled: Any, shared: Any) -> int:
     )
 
 
+def _numbers(also: tuple[str, ...], drops: bool) -> Numbers:
+    """Return the shapes of a member's numbers."""
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    more = dict.fromkeys(also, number) or ()
+    return Numbers(number, number, number if drops else None, more)
+
+
 @functools.lru_cache(maxsize=32)
 def _programs(
     how: str,
     width: int,
     structure: Recipe,
     also: tuple[str, ...],
+    drops: bool,
     task: str,
     outputs: int,
     shapes: Arrays,
@@ -226,8 +235,7 @@ def _programs(
     shared = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes
     )
-    number = jax.ShapeDtypeStruct((), jnp.float32)
-    numbers = Numbers(number, number, number, dict.fromkeys(also, number) or ())
+    numbers = _numbers(also, drops)
     member = (jax.ShapeDtypeStruct((), jnp.uint32), numbers)
     state = jax.eval_shape(start, (), member, shapes)[1]
     index = jax.ShapeDtypeStruct((), jnp.int32)
