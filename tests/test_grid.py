@@ -16,8 +16,10 @@ from jaxwd.lab import Member, chain, halving, product, run_many, vary, zipped
 from jaxwd.lab.engines import ENGINES, Silent, choose, memory, stacked
 from jaxwd.lab.engines.groups import grouped
 from jaxwd.lab.engines.halving import rungs
+from jaxwd.lab.engines.programs import for_lanes
 from jaxwd.lab.engines.solo import SpeedUp
 from jaxwd.training import program as programs
+from jaxwd.training.loop import not_finite
 
 TINY = wd.Recipe(
     dataset="digits",
@@ -359,6 +361,17 @@ def test_a_grid_without_dropout_draws_no_masks_and_equals_single_runs(
         equal(outcome, alone(outcome.recipe))
 
 
+@pytest.mark.parametrize(
+    ("losses", "step"),
+    [([1, 1, 1, 1], None), ([1, 1, np.nan, np.nan], 6), ([np.inf, 1, 1, 1], 4),
+     ([np.nan], 7)],
+)  # fmt: skip
+def test_the_step_of_divergence_is_the_first_that_is_not_finite(losses, step):
+    """Of the second epoch of four steps; a single loss was measured behind them."""
+    got = not_finite(TINY, np.array(losses), 1, 4)
+    assert (got and got[0]) == step
+
+
 def test_traced_options_equal_constants_to_rounding(digits):  # noqa: F811
     base = with_(optimizer="momentum", schedule="polynomial", learning_rate=0.05)
     grid = zipped(base, {MU: (0.5, 0.9), POWER: (1.0, 2.0)})
@@ -582,6 +595,7 @@ def test_a_sweep_goes_on_where_it_was_stopped(how, behind, digits):  # noqa: F81
     assert book.timeless() == whole.timeless()
     for a, b in zip(outcomes, reference, strict=True):
         equal(a, b)
+        assert (a.final or {}).keys() == (b.final or {}).keys()
 
 
 def test_what_another_process_holds_is_waited_for_or_taken_over(monkeypatch, digits):  # noqa: F811
@@ -653,7 +667,7 @@ def test_widths_are_even_and_multiples_of_the_devices():
 def test_stacks_of_weights_are_convolved_as_products_off_the_cpu():
     cnn = wd.Recipe().structure()
     options = lambda how, backend: dict(  # noqa: E731
-        stacked.for_lanes(cnn, how, backend).model_options
+        for_lanes(cnn, how, backend).model_options
     )
     assert (
         options("vmap", "gpu") == options("devices+vmap", "tpu") == {"conv": "im2col"}
@@ -737,7 +751,7 @@ def test_sweep_trains_a_files_grid_and_says_what_it_took(sweep, capsys):
     assert "speed-up over one by one: " in out
     assert sweep("--top", "0.2", "--engine", "map") == 0
     again = " ".join(capsys.readouterr().out.split())
-    assert "4 finished; 4 of them at an earlier start" in again
+    assert "4 finished; 4 of them by other starts" in again
     assert "speed-up" not in again
 
 

@@ -184,7 +184,7 @@ def summary(outcomes: Sequence, drawn: Any, score: str) -> list[str]:
     compiled = ", ".join(f"{e} × {n} ({s:.1f} s)" for e, n, s in drawn.compilations)
     told = ", ".join(f"{n} {status}" for status, n in sorted(drawn.ends.items()))
     if drawn.reused:
-        told += f"; {drawn.reused} of them at an earlier start"
+        told += f"; {drawn.reused} of them by other starts"
     lines = [
         f"{len(drawn.compilations)} compiled for {structures}: {compiled or 'reused'}",
         f"{len(outcomes)} members: {told}",

@@ -17,6 +17,11 @@ def _on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def _stack() -> int:
+    """Return how many lanes one device may stack: a CPU has work enough with few."""
+    return 64 if _on_cpu() else 1024
+
+
 def _several() -> bool:
     return jax.local_device_count() > 1
 
@@ -42,7 +47,7 @@ ENGINES: dict[str, Engine] = {
         Engine(
             "vmap",
             functools.partial(Stacked, "vmap"),
-            widest=lambda members: 1024,
+            widest=lambda members: _stack(),
             note="all in each instruction",
         ),
         Engine(
@@ -57,7 +62,7 @@ ENGINES: dict[str, Engine] = {
         Engine(
             "devices+vmap",
             functools.partial(Stacked, "devices+vmap"),
-            widest=lambda members: 1024 * jax.local_device_count(),
+            widest=lambda members: _stack() * jax.local_device_count(),
             multiple=jax.local_device_count,
             fits=_several,
             note="all in each instruction, on each of several devices",
