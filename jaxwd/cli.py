@@ -22,6 +22,8 @@ usage: jaxwd COMMAND [ARGUMENTS]
   run EXPERIMENT [FLAGS]   train an experiment's arms, print its tables, write a report;
                            EXPERIMENT is a file or one of: article, optimizers
                            (`jaxwd run article --help` lists the flags)
+  sweep EXPERIMENT [FLAGS] train its grid in as few programs as it has structures, into a
+                           ledger; the same command goes on where it was stopped
   explain [FLAGS]          what decay does to each leaf: shrink a step, half-life, traps
   convert LAMBDA --source A --target B
                            the same decay in another convention, or why there is none
@@ -71,8 +73,11 @@ def run(words: list[str]) -> int:
     return code or module[0].main(words[1:])
 
 
-def load_experiment(name: str) -> ModuleType:
-    """Return the module of an experiment: a file, or one that ships with jaxwd."""
+def load_experiment(name: str, needs: tuple[str, ...] = ("main",)) -> ModuleType:
+    """Return the module of an experiment: a file, or one that ships with jaxwd.
+
+    It has to define one of the functions `needs`.
+    """
     shipped = _shipped()
     path = pathlib.Path(name)
     if path.suffix != ".py":
@@ -87,8 +92,10 @@ def load_experiment(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their own module up
     spec.loader.exec_module(module)
-    if not hasattr(module, "main"):
-        raise InputError(f"experiment {path} has no main(arguments); see experiments/")
+    if not any(hasattr(module, function) for function in needs):
+        takes = {"main": "main(arguments)", "grid": "grid(flags, data)"}
+        wanted = " or ".join(takes.get(name, f"{name}(flags, data)") for name in needs)
+        raise InputError(f"experiment {path} has no {wanted}; see experiments/")
     return module
 
 
@@ -190,8 +197,15 @@ def ledger(words: list[str]) -> int:
     return command(words)
 
 
+def sweep(words: list[str]) -> int:
+    """Train the grid of an experiment into a ledger."""
+    from jaxwd.lab.sweep import command
+
+    return command(words)
+
+
 COMMANDS = {"run": run, "list": listing.list_names, "data": data, "doctor": doctor}
-COMMANDS |= commands.COMMANDS | {"explain": explain, "ledger": ledger}
+COMMANDS |= commands.COMMANDS | {"explain": explain, "ledger": ledger, "sweep": sweep}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Only commands call this. Importing jaxwd changes no setting of JAX.
 """
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -13,13 +14,17 @@ from jaxwd.errors import InputError, unknown
 DEVICES = ("auto", "cpu", "gpu", "tpu")
 
 
-def setup(device: str = "auto", *, cache: bool = True) -> str:
+def setup(
+    device: str = "auto", *, cache: bool = True, cpu_devices: int | None = None
+) -> str:
     """Choose the device and turn the persistent compilation cache on.
 
     Args:
         device: `auto`, `cpu`, `gpu` or `tpu`.
         cache: keep compiled programs in a folder of this machine, so that the second
             start compiles nothing. `JAXWD_COMPILATION_CACHE=0` switches it off too.
+        cpu_devices: make the CPU look like so many devices, over which a grid can be
+            spread; where JAX has started or the user has said a number, theirs stays.
 
     Returns:
         The device in words, as in `cpu (2 devices)`.
@@ -39,6 +44,10 @@ def setup(device: str = "auto", *, cache: bool = True) -> str:
         # The defaults skip what compiles within a second, on a CPU nearly everything.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if cpu_devices is not None and not (said or "JAX_NUM_CPU_DEVICES" in os.environ):
+        with contextlib.suppress(RuntimeError):  # JAX has started
+            jax.config.update("jax_num_cpu_devices", cpu_devices)
     # JAX prefers an accelerator where it finds one, so no platform has to be forced.
     try:
         found = jax.devices()
@@ -59,6 +68,13 @@ def setup(device: str = "auto", *, cache: bool = True) -> str:
         )
     count = len(found)
     return f"{found[0].device_kind} ({count} device{'s' if count > 1 else ''})"
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def compilation_cache() -> pathlib.Path:

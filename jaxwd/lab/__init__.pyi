@@ -1,5 +1,14 @@
+from .engines import ENGINES as ENGINES
+from .engines import Outcome as Outcome
+from .engines import halving as halving
+from .engines import run_many as run_many
 from .experiment import execute as execute
 from .experiment import experiment as experiment
+from .grid import Member as Member
+from .grid import chain as chain
+from .grid import product as product
+from .grid import vary as vary
+from .grid import zipped as zipped
 from .ledger import Ledger as Ledger
 from .ledger import Run as Run
 from .statistics import Difference as Difference
@@ -10,3 +19,4 @@ from .statistics import paired as paired
 from .study import Arm as Arm
 from .study import Study as Study
 from .study import run_study as run_study
+from .sweep import sweep as sweep

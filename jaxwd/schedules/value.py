@@ -8,6 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxwd.errors import InputError, require, unknown
 from jaxwd.schedules.shapes import SHAPES
@@ -50,7 +51,10 @@ class Schedule:
         self._function()  # settings the shape does not know are found here
 
     def _function(self) -> Callable[[Any], Any]:
-        return _multiplier(self.shape, self.steps, self.warmup, self.options)
+        given = (self.shape, self.steps, self.warmup, self.options)
+        if any(isinstance(value, Tracer) for _, value in self.options):
+            return _multiplier.__wrapped__(*given)  # a traced option outlives no trace
+        return _multiplier(*given)
 
     def multiplier(self, step: Scalar) -> Any:
         """Return s(step) in [0, 1], of the step's shape."""

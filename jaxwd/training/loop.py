@@ -106,14 +106,7 @@ def run(
         in_epochs += time.perf_counter() - began
         steps = len(losses)
         _require_finite(recipe, losses, epoch, steps)
-        row: Row = {"epoch": epoch + 1, "step": (epoch + 1) * steps}
-        row["running_loss"] = losses.mean().item()
-        row[f"running_{score_name}"] = scores.mean().item()
-        row |= {
-            name: value.item()
-            for name, value in info._asdict().items()
-            if name not in ("data_loss", "score")
-        }
+        row = row_of(epoch, losses, scores, info._asdict(), score_name)
         row |= _evaluated(program, state, arrays, "validation", score_name)
         _require_finite(recipe, np.array([row["validation_loss"]]), epoch, steps)
         row["seconds"] = time.perf_counter() - compiled
@@ -147,17 +140,42 @@ def check(recipe: Recipe, data: Dataset) -> None:
     require_outputs(recipe.structure(), data.input_shape, data.outputs)
 
 
-def _require_finite(recipe: Recipe, losses: np.ndarray, epoch: int, steps: int) -> None:
-    """Raise where a loss is not finite: one of the steps', or the one behind them."""
+def row_of(
+    epoch: int, losses: np.ndarray, scores: np.ndarray, info: Any, score_name: str
+) -> Row:
+    """Return an epoch's row of metrics but for the validation; info is of one step."""
+    row: Row = {"epoch": epoch + 1, "step": (epoch + 1) * len(losses)}
+    row["running_loss"] = losses.mean().item()
+    row[f"running_{score_name}"] = scores.mean().item()
+    return row | {
+        name: value.item()
+        for name, value in info.items()
+        if name not in ("data_loss", "score")
+    }
+
+
+def not_finite(
+    recipe: Recipe, losses: np.ndarray, epoch: int, steps: int
+) -> tuple[int, str] | None:
+    """Return step and message where a loss is not finite, else None.
+
+    `losses` are those of the epoch's steps, or the one measured behind them.
+    """
     bad = np.flatnonzero(~np.isfinite(losses))
-    if bad.size:
-        first, last = epoch * steps, (epoch + 1) * steps - 1
-        at = first + int(bad[0]) if len(losses) == steps else last
-        raise Diverged(
-            f"the loss became {losses[bad[0]]} at step {at} (epoch {epoch + 1}, steps "
-            f"{first} to {last}) of the recipe: {recipe}, seed {recipe.seed}",
-            at,
-        )
+    if not bad.size:
+        return None
+    first, last = epoch * steps, (epoch + 1) * steps - 1
+    at = first + int(bad[0]) if len(losses) == steps else last
+    return at, (
+        f"the loss became {losses[bad[0]]} at step {at} (epoch {epoch + 1}, steps "
+        f"{first} to {last}) of the recipe: {recipe}, seed {recipe.seed}"
+    )
+
+
+def _require_finite(recipe: Recipe, losses: np.ndarray, epoch: int, steps: int) -> None:
+    bad = not_finite(recipe, losses, epoch, steps)
+    if bad is not None:
+        raise Diverged(bad[1], bad[0])
 
 
 def _evaluated(

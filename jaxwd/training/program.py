@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxwd import clip as clips
-from jaxwd.data import Dataset, Split
+from jaxwd.data import Split
 from jaxwd.errors import InputError
 from jaxwd.losses import task
 from jaxwd.models import Model, by_name
 from jaxwd.optimizers import optimizer
 from jaxwd.schedules import value_at
+from jaxwd.training.arrays import Arrays as Arrays
+from jaxwd.training.arrays import arrays_of as arrays_of
 from jaxwd.training.parallel import Layout
 from jaxwd.training.recipe import Numbers, Recipe
 from jaxwd.training.step import Batch, Hyper, Info, State, make_step
@@ -28,33 +29,18 @@ from jaxwd.training.step import Batch, Hyper, Info, State, make_step
 _EVALUATE_BATCH = 256
 
 
-class Arrays(NamedTuple):
-    """A data set on the device: bytes as they are, normalised batch by batch."""
+class Functions(NamedTuple):
+    """The pure functions of a training, not compiled: a grid maps over them.
 
-    train: Split
-    validation: Split
-    test: Split
-    mean: Any
-    scale: Any
+    Attributes:
+        init: `(key, numbers, arrays) → State`.
+        epoch: `(State, numbers, key, epoch, arrays) → (State, losses, scores, Info)`.
+        evaluate: `(params, model_state, split, mean, scale) → mean loss, mean score`.
+    """
 
-    def normalize(self, inputs: jax.Array) -> jax.Array:
-        """Return (inputs − mean)/std as float32."""
-        return (inputs.astype(jnp.float32) - self.mean) * self.scale
-
-
-def arrays_of(data: Dataset) -> Arrays:
-    """Return the arrays of a data set, still on the host."""
-
-    def on_host(split: Split) -> Split:
-        return Split(np.ascontiguousarray(split.inputs), np.asarray(split.targets))
-
-    return Arrays(
-        on_host(data.train),
-        on_host(data.validation),
-        on_host(data.test),
-        np.asarray(data.mean, np.float32),
-        1.0 / np.asarray(data.std, np.float32),
-    )
+    init: Callable[..., State]
+    epoch: Callable[..., tuple[State, jax.Array, jax.Array, Info]]
+    evaluate: Callable[..., tuple[jax.Array, jax.Array]]
 
 
 @dataclass(frozen=True)
@@ -121,24 +107,31 @@ def require_outputs(
         )
 
 
-@functools.lru_cache(maxsize=32)
-def compile_program(
-    structure: Recipe, task_name: str, outputs: int, spread: Layout, shapes: Arrays
-) -> Program:
-    """Compile the program of a recipe structure; the same arguments reuse it.
+def functions(
+    structure: Recipe,
+    task_name: str,
+    outputs: int,
+    examples: int,
+    *,
+    axis: str | None = None,
+    local: Callable[[jax.Array], jax.Array] = lambda rows: rows,
+    limit: int | None = None,
+) -> Functions:
+    """Return the pure functions of a recipe structure.
 
     Args:
         structure: `recipe.structure()`.
         task_name: a row of `jaxwd.losses.TASKS`.
         outputs: number of model outputs.
-        spread: the layout over devices.
-        shapes: the data's arrays as `jax.ShapeDtypeStruct`.
+        examples: number of training examples.
+        axis: name of the device axis that a step averages over.
+        local: row numbers (steps, batch) → those of this device.
+        limit: only the first steps of each epoch, for timing; at least 2.
     """
     model = model_of(structure, outputs)
-    examples = shapes.train.examples
     batch = structure.batch_size
     steps = structure.steps_per_epoch(examples)
-    total = steps * structure.epochs
+    total = steps * structure.epochs  # the schedule's length, whatever `limit` says
     score = task(task_name)
 
     def init(root: jax.Array, numbers: Numbers, arrays: Arrays) -> State:
@@ -161,11 +154,11 @@ def compile_program(
             clip_of(recipe),
             recipe.decays_inside,
         )
-        step = make_step(model, score, chain_of(recipe, total), hyper, axis=spread.axis)
+        step = make_step(model, score, chain_of(recipe, total), hyper, axis=axis)
         order_key = jax.random.fold_in(jax.random.fold_in(root, 1), index)
         dropout_key = jax.random.fold_in(root, 2)
         order = jax.random.permutation(order_key, examples)[: steps * batch]
-        rows = spread.local(order.reshape(steps, batch))
+        rows = local(order.reshape(steps, batch)[:limit])
 
         def one(state: State, rows: jax.Array) -> tuple[State, Info]:
             inputs = arrays.normalize(arrays.train.inputs[rows])
@@ -203,8 +196,43 @@ def compile_program(
         (loss, hits), _ = jax.lax.scan(one, (jnp.zeros(()), jnp.zeros(())), rows)
         return loss / n, hits / n
 
+    return Functions(init, epoch, evaluate)
+
+
+@functools.lru_cache(maxsize=32)
+def compile_program(
+    structure: Recipe,
+    task_name: str,
+    outputs: int,
+    spread: Layout,
+    shapes: Arrays,
+    also: tuple[str, ...] = (),
+    limit: int | None = None,
+) -> Program:
+    """Compile the program of a recipe structure; the same arguments reuse it.
+
+    Args:
+        structure: `recipe.structure()`.
+        task_name: a row of `jaxwd.losses.TASKS`.
+        outputs: number of model outputs.
+        spread: the layout over devices.
+        shapes: the data's arrays as `jax.ShapeDtypeStruct`.
+        also: paths of options that are inputs too, as in `recipe.structure(also)`.
+        limit: only the first steps of each epoch, for timing.
+    """
+    init, epoch, evaluate = functions(
+        structure,
+        task_name,
+        outputs,
+        shapes.train.examples,
+        axis=spread.axis,
+        local=spread.local,
+        limit=limit,
+    )
     number = jax.ShapeDtypeStruct((), jnp.float32)
-    numbers = spread.abstract(Numbers(number, number, number))
+    numbers = spread.abstract(
+        Numbers(number, number, number, dict.fromkeys(also, number) or ())
+    )
     root = spread.abstract(jax.eval_shape(lambda: jax.random.key(0)))
     index = spread.abstract(jax.ShapeDtypeStruct((), jnp.int32))
     state = spread.abstract(jax.eval_shape(init, root, numbers, shapes))

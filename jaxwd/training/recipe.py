@@ -18,11 +18,21 @@ Options = tuple[tuple[str, Any], ...]
 
 
 class Numbers(NamedTuple):
-    """The numbers of a recipe that one compiled program takes as inputs."""
+    """The numbers of a recipe that one compiled program takes as inputs.
+
+    Attributes:
+        learning_rate: peak α.
+        strength: λ, the peak of a scheduled one.
+        dropout: its rate, the peak of a scheduled one; None where a grid never drops,
+            which leaves the drawing of masks out of its program.
+        more: a dict of further ones by path, as in `optimizer_options.momentum`;
+            empty in a single training, in a grid those that members do not share.
+    """
 
     learning_rate: Any
     strength: Any
     dropout: Any
+    more: Any = ()
 
 
 @dataclass(frozen=True)
@@ -155,31 +165,70 @@ class Recipe:
 
     # --- one program for many recipes --------------------------------------------
 
-    def numbers(self) -> Numbers:
-        """Return the numbers that a compiled program takes as inputs."""
+    def numbers(self, also: tuple[str, ...] = ()) -> Numbers:
+        """Return the numbers that a compiled program takes as inputs.
+
+        Args:
+            also: paths of further ones, among those of `options()`.
+        """
+        more = self.options()
         return Numbers(
-            self.learning_rate, _peak(self.decay.strength), _peak(self.dropout)
+            self.learning_rate,
+            _peak(self.decay.strength),
+            _peak(self.dropout),
+            {path: more[path] for path in also} or (),
         )
+
+    def options(self) -> dict[str, Any]:
+        """Return the numbers among the options by path, and the clip's threshold."""
+        found = {"clip_at": self.clip_at}
+        for group in ("optimizer_options", "schedule_options"):
+            for key, value in getattr(self, group):
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    found[f"{group}.{key}"] = value
+        return found
 
     def with_numbers(self, numbers: Numbers) -> "Recipe":
         """Return the recipe with other numbers, traced ones included."""
         decay = dataclasses.replace(
             self.decay, strength=_with_peak(self.decay.strength, numbers.strength)
         )
+        changed: dict[str, Any] = {}
+        for path, value in dict(numbers.more).items():
+            name, _, key = path.partition(".")
+            if key:
+                rest = changed.get(name, getattr(self, name))
+                value = (*((k, v) for k, v in rest if k != key), (key, value))
+            changed[name] = value
         return dataclasses.replace(
             self,
             learning_rate=numbers.learning_rate,
             decay=decay,
-            dropout=_with_peak(self.dropout, numbers.dropout),
+            dropout=self.dropout
+            if numbers.dropout is None
+            else _with_peak(self.dropout, numbers.dropout),
+            **changed,
         )
 
-    def structure(self) -> "Recipe":
+    def structure(self, also: tuple[str, ...] = ()) -> "Recipe":
         """Return what is left when numbers and seed are taken out.
 
         Recipes with equal structure share one compiled program.
+
+        Args:
+            also: paths of options that are taken out too, see `numbers`.
         """
+        left: dict[str, Any] = {}
+        for path in also:
+            name, _, key = path.partition(".")
+            pairs = left.get(name, getattr(self, name))
+            left[name] = (
+                tuple(pair for pair in pairs if pair[0] != key)
+                if key
+                else type(self).__dataclass_fields__[name].default
+            )
         return dataclasses.replace(
-            self.with_numbers(Numbers(0.0, 0.0, 0.0)), seed=0, dataset=""
+            self.with_numbers(Numbers(0.0, 0.0, 0.0)), seed=0, dataset="", **left
         )
 
     # --- on paper -------------------------------------------------------------------

@@ -1,0 +1,206 @@
+"""`jaxwd sweep`: train a grid into a ledger, resumably, and say what was best."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, make_dataclass, replace
+from types import ModuleType
+from typing import Any
+
+from jaxwd.errors import Diverged, InputError, require
+from jaxwd.flags import Flags, guarded, parse
+
+_ABOUT = """Train the grid of an experiment file: its `grid(flags, data)`, which returns
+members made by `jaxwd.lab.product` and its like, or else its arms with every seed. What
+has ended in the ledger is not run again."""
+_BEST = 5
+
+
+@dataclass(frozen=True)
+class SweepFlags(Flags):
+    """The shared flags, with what a sweep adds."""
+
+    engine: str = "auto"
+    """auto (measures a few steps), loop, map, vmap, devices or devices+vmap."""
+    chunk: int | None = None
+    """The most members at a time; default by engine and memory."""
+    halving: float | None = None
+    """Stop all but the best 1/η by validation loss at each rung; 3 is usual."""
+    compare_alone: bool = True
+    """Time a member alone at the end, and print the speed-up."""
+
+    def check(self) -> None:
+        """Raise `InputError` for values that no sweep can use."""
+        super().check()
+        if self.chunk is not None:
+            require("--chunk", self.chunk, 1)
+        if self.halving is not None:
+            require("--halving", self.halving, 1.0, open_low=True)
+        if self.layout != Flags.layout:
+            raise InputError(
+                "--layout has no effect here: a grid is spread by members; use --engine"
+            )
+
+
+def command(words: list[str]) -> int:
+    """Sweep the grid of the experiment that the words name; return the exit code."""
+    if not words or words[0].startswith("-"):
+        given = SweepFlags if words[:1] in (["-h"], ["--help"]) else None
+        if given is not None:
+            return guarded(lambda: parse(given, "jaxwd sweep FILE", _ABOUT, words))
+        words = [""]
+
+    def run() -> None:
+        from jaxwd.cli import load_experiment
+
+        if not words[0]:
+            raise InputError("sweep needs an experiment: a file, or article")
+        module = load_experiment(words[0], needs=("grid", "arms"))
+        name = pathlib.Path(words[0]).stem
+        flags = parse(flags_of(module), f"jaxwd sweep {words[0]}", _ABOUT, words[1:])
+        flags.check()
+        execute(name, module.__doc__ or name, grid_of(module), flags)
+
+    return guarded(run)
+
+
+def sweep(
+    name: str,
+    about: str | None,
+    grid: Callable,
+    arguments: Sequence[str] | None = None,
+    *,
+    flags: type[SweepFlags] = SweepFlags,
+) -> int:
+    """Run a grid from the command line, as `experiment` runs arms; for file's `main`.
+
+    Args:
+        name: results go to `runs/NAME` unless `--out` says else.
+        about: the file's docstring; its first line is the question.
+        grid: `function(flags, data) → list[Member]`.
+        arguments: words of the command line; default those of the process.
+        flags: `SweepFlags`, or a dataclass derived from it.
+    """
+
+    def run() -> None:
+        given = parse(flags, name, about or "", arguments)
+        given.check()
+        execute(name, about or name, grid, given)
+
+    return guarded(run)
+
+
+def flags_of(module: ModuleType) -> type[SweepFlags]:
+    """Return the flags of a sweep over an experiment: its own, and those of sweeps."""
+    own = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Flags)
+        and value.__module__ == module.__name__
+    ]
+    if not own:
+        return SweepFlags
+    if issubclass(own[-1], SweepFlags):
+        return own[-1]
+    made: Any = make_dataclass(
+        f"Sweep{own[-1].__name__}", [], bases=(own[-1], SweepFlags), frozen=True
+    )
+    return made
+
+
+def grid_of(module: ModuleType) -> Callable:
+    """Return an experiment's grid, or its arms with every seed as one."""
+    if hasattr(module, "grid"):
+        return module.grid
+
+    def arms_by_seeds(flags: Flags, data: Any) -> list:
+        from jaxwd.lab.grid import Member
+
+        return [
+            Member(replace(arm.recipe, seed=seed), (("arm", arm.name), ("seed", seed)))
+            for seed in range(flags.seeds)
+            for arm in module.arms(flags, data)
+        ]
+
+    return arms_by_seeds
+
+
+def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
+    """Run a grid with given flags and return the outcomes."""
+    from rich.console import Console
+
+    from jaxwd import data as datasets
+    from jaxwd import runtime
+    from jaxwd.lab.engines import halving, run_many
+    from jaxwd.lab.engines.bars import bar
+    from jaxwd.lab.engines.many import check_members
+    from jaxwd.lab.engines.table import engine as engine_of
+    from jaxwd.lab.grid import as_member
+    from jaxwd.lab.ledger import Ledger  # type: ignore[import-not-found]
+    from jaxwd.losses import task
+
+    console = Console()
+    device = runtime.setup(flags.device, cache=flags.cache, cpu_devices=runtime.cores())
+    data = datasets.load(
+        flags.dataset,
+        image_size=flags.image_size,
+        grayscale=flags.grayscale,
+        data_dir=flags.data_dir,
+        manual_dir=flags.manual_dir,
+    )
+    members = [as_member(member) for member in grid(flags, data)]
+    if flags.engine != "auto":
+        engine_of(flags.engine)
+    check_members(members, data)
+    # All that can be refused is refused by now, before anything is written.
+    folder = flags.out or pathlib.Path("runs") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    console.print(f"[bold]{about.strip().splitlines()[0]}[/]")
+    console.print(f"{data}")
+    console.print(f"{len(members)} members, {device}, ledger in {folder}")
+    how: dict[str, Any] = {"engine": flags.engine, "chunk": flags.chunk}
+    score = task(data.task).score_name
+    with (
+        Ledger(folder / "ledger.sqlite") as ledger,
+        bar(members, score, console) as drawn,
+    ):
+        how |= {"ledger": ledger, "watcher": drawn}
+        if flags.halving is None:
+            outcomes = run_many(members, data, **how)
+        else:
+            outcomes = halving(members, data, eta=flags.halving, **how)
+    for line in summary(outcomes, drawn, score):
+        console.print(line, highlight=False)
+    if flags.compare_alone and drawn.epochs and len(members) > 1:
+        console.print(speed_up(outcomes, drawn, data), highlight=False)
+    if not any(outcome.status == "finished" for outcome in outcomes):
+        raise Diverged("no member finished; lower the learning rates or strengths")
+    return outcomes
+
+
+def summary(outcomes: Sequence, drawn: Any, score: str) -> list[str]:
+    """Return what a person wants to know behind a grid, line by line."""
+    structures = f"{drawn.groups} structure{'s' if drawn.groups != 1 else ''}"
+    compiled = ", ".join(f"{e} × {n} ({s:.1f} s)" for e, n, s in drawn.compilations)
+    told = ", ".join(f"{n} {status}" for status, n in sorted(drawn.ends.items()))
+    if drawn.reused:
+        told += f"; {drawn.reused} of them by other starts"
+    lines = [
+        f"{len(drawn.compilations)} compiled for {structures}: {compiled or 'reused'}",
+        f"{len(outcomes)} members: {told}",
+    ]
+    finished = [outcome for outcome in outcomes if outcome.status == "finished"]
+    best = sorted(finished, key=lambda o: -o.final[f"validation_{score}"])[:_BEST]
+    for outcome in best:
+        said = ", ".join(f"{path} {value}" for path, value in outcome.labels)
+        value = outcome.final[f"validation_{score}"]
+        lines.append(f"  validation {score} {value:.4f}  {said or outcome.recipe}")
+    return lines
+
+
+def speed_up(outcomes: Sequence, drawn: Any, data: Any) -> str:
+    """Return the measured speed-up over one by one, as a sentence."""
+    from jaxwd.lab.engines.solo import SpeedUp, alone
+
+    seconds, steps = alone(outcomes[0].recipe, data)
+    return str(SpeedUp(drawn.seconds / drawn.epochs, seconds, steps))

@@ -1,0 +1,38 @@
+"""A data set as arrays: what a compiled program takes of it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxwd.data import Dataset, Split
+
+
+class Arrays(NamedTuple):
+    """A data set on the device: bytes as they are, normalised batch by batch."""
+
+    train: Split
+    validation: Split
+    test: Split
+    mean: Any
+    scale: Any
+
+    def normalize(self, inputs: jax.Array) -> jax.Array:
+        """Return (inputs − mean)/std as float32."""
+        return (inputs.astype(jnp.float32) - self.mean) * self.scale
+
+
+def arrays_of(data: Dataset) -> Arrays:
+    """Return the arrays of a data set, still on the host."""
+
+    def on_host(split: Split) -> Split:
+        return Split(np.ascontiguousarray(split.inputs), np.asarray(split.targets))
+
+    return Arrays(
+        on_host(data.train),
+        on_host(data.validation),
+        on_host(data.test),
+        np.asarray(data.mean, np.float32),
+        1.0 / np.asarray(data.std, np.float32),
+    )
