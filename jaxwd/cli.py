@@ -22,6 +22,7 @@ usage: jaxwd COMMAND [ARGUMENTS]
   run EXPERIMENT [FLAGS]   train an experiment's arms, print its tables, write a report;
                            EXPERIMENT is a file or one of: article, optimizers
                            (`jaxwd run article --help` lists the flags)
+  report RUNS              one HTML file of a folder of results, to open offline or mail
   explain [FLAGS]          what decay does to each leaf: shrink a step, half-life, traps
   convert LAMBDA --source A --target B
                            the same decay in another convention, or why there is none
@@ -182,7 +183,20 @@ def explain(words: list[str]) -> int:
     return command(words)
 
 
-COMMANDS = {"run": run, "list": listing.list_names, "data": data, "doctor": doctor}
+def report(words: list[str]) -> int:
+    """Write the report of a folder of results: one HTML file that opens offline."""
+    from jaxwd.report.command import command
+
+    return command(words)
+
+
+COMMANDS = {
+    "run": run,
+    "report": report,
+    "list": listing.list_names,
+    "data": data,
+    "doctor": doctor,
+}
 COMMANDS |= commands.COMMANDS | {"explain": explain}
 
 

@@ -1,6 +1,7 @@
 """Chromium without a window, driven through its DevTools pipe; no package needed."""
 
 import base64
+import fcntl
 import itertools
 import json
 import os
@@ -23,24 +24,25 @@ class Page:
         self.requests, self.said, self.seen = [], [], []
         theirs_in, self.out = os.pipe()
         self.inn, theirs_out = os.pipe()
-
-        def three_and_four():  # where Chromium looks for its pipe
-            a, b = os.dup(theirs_in), os.dup(theirs_out)
-            os.dup2(a, 3)
-            os.dup2(b, 4)
-
+        command = [
+            chromium(), "--headless=new", "--no-sandbox", "--disable-gpu",
+            "--remote-debugging-pipe", "--no-first-run", "--disable-dev-shm-usage",
+            "--disable-background-networking", "--disable-component-update",
+            "--hide-scrollbars", f"--user-data-dir={folder}", "about:blank",
+        ]  # fmt: skip
+        # Chromium looks for its pipe at 3 and 4; bash puts it there, without a fork of
+        # this process, which JAX warns of.
+        moved = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (theirs_in, theirs_out)]
+        words = f'exec "$@" 3<&{moved[0]} 4>&{moved[1]}'
         self.process = subprocess.Popen(
-            [
-                chromium(), "--headless=new", "--no-sandbox", "--disable-gpu",
-                "--remote-debugging-pipe", "--no-first-run", "--disable-dev-shm-usage",
-                "--disable-background-networking", "--disable-component-update",
-                "--hide-scrollbars", f"--user-data-dir={folder}", "about:blank",
-            ],
-            preexec_fn=three_and_four, close_fds=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(theirs_in)
-        os.close(theirs_out)
+            ["bash", "-c", words, "chromium", *command],
+            pass_fds=moved,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for fd in (theirs_in, theirs_out, *moved):
+            os.close(fd)
         self.session = None
         target = self("Target.createTarget", url="about:blank")["targetId"]
         attached = self("Target.attachToTarget", targetId=target, flatten=True)
@@ -80,7 +82,9 @@ class Page:
             self.requests.append(params["request"]["url"])
         elif event == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
-            self.said.append(details.get("exception", {}).get("description", str(details)))
+            self.said.append(
+                details.get("exception", {}).get("description", str(details))
+            )
         elif event == "Runtime.consoleAPICalled":
             if params["type"] in ("error", "warning", "assert"):
                 self.said.append(str([a.get("value") for a in params["args"]]))
@@ -97,9 +101,9 @@ class Page:
         """Open a file and wait until its charts stand; return the seconds it took."""
         began = time.monotonic()
         self("Page.navigate", url=pathlib.Path(path).resolve().as_uri())
-        while self.js("location.protocol + document.documentElement?.dataset.ready") != (
-            "file:yes"
-        ):
+        while self.js(
+            "location.protocol + document.documentElement?.dataset.ready"
+        ) != ("file:yes"):
             trouble = self.js("document.getElementById('trouble')?.textContent")
             assert not trouble, trouble
             assert time.monotonic() - began < 30, self.said

@@ -33,7 +33,9 @@ def outcome(labels, epochs=20, *, arm=""):
             wd.Recipe(seed=seed), tuple(labels), [], None,
             f"the loss became nan at step {37 + seed}", 37 + seed, "diverged",
         )  # fmt: skip
-    off = abs(math.log10(max(strength * rate, 1e-7)) + 3) + abs(math.log10(rate) + 1) / 2
+    off = (
+        abs(math.log10(max(strength * rate, 1e-7)) + 3) + abs(math.log10(rate) + 1) / 2
+    )
     top = 0.92 - 0.012 * off**1.5 + random.normal(0, 0.004)
     rows = []
     for epoch in range(1, epochs + 1):
@@ -76,3 +78,39 @@ def grid(strengths, rates, seeds, epochs=20, kinds=("decoupled",)):
         for r in rates
         for seed in range(seeds)
     ]
+
+
+def study_of(
+    names=("plain", "L2"), seeds=3, *, question="A question?", data="some data"
+):
+    """A study of arms with λ = 0, 0.01, 0.02, …, compared with the first."""
+    from jaxwd.lab import Arm, Study
+
+    strengths = {name: i / 100 for i, name in enumerate(names)}
+    arms = [
+        Arm(name, wd.Recipe(decay=wd.coupled(s) if s else wd.none()))
+        for name, s in strengths.items()
+    ]
+    ran = {
+        name: {
+            seed: outcome([("decay.strength", s), ("seed", seed)])
+            for seed in range(seeds)
+        }
+        for name, s in strengths.items()
+    }
+    more = {"seconds": 1.0}
+    return Study(
+        question,
+        arms,
+        data,
+        dict.fromkeys(names, 8000),
+        "accuracy",
+        {n: {s: x.final | more for s, x in got.items()} for n, got in ran.items()},
+        {n: {s: x.history for s, x in got.items()} for n, got in ran.items()},
+        {n: {} for n in names},
+        {
+            "command": "jaxwd run it",
+            "versions": {"jaxwd": "0"},
+            "devices": ["cpu: cpu"],
+        },
+    )

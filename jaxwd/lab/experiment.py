@@ -51,6 +51,8 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         verdict,
         write_report,
     )
+    from jaxwd.report.folder import note
+    from jaxwd.report.html import write_html
     from jaxwd.training.parallel import layout
 
     console = Console()
@@ -80,6 +82,10 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         console.print(mask.splitlines()[-1])
     names = [arm.name for arm in alternatives]
     score = task(loaded.task).score_name
+    used = {
+        a.name: a.recipe.train_examples or loaded.train.examples for a in alternatives
+    }
+    note(records.folder, question, alternatives, str(loaded), used, score, mask)
     with progress(names, runs, flags.epochs, score, console) as watcher:
         study = run_study(
             alternatives,
@@ -94,7 +100,8 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         console.print(table(study).rich(console.width))
     page = write_report(study, records.folder, mask)
     console.print(verdict(study), highlight=False)
-    console.print(f"report: {page}")
+    html = write_html(study, (), records.folder / "report.html", mask=mask)
+    console.print(f"report: {page} and {html.name}")
     if not any(study.finals.values()):
         raise Diverged("every run diverged; lower --learning-rate or --strength")
     return page

@@ -1,5 +1,6 @@
 """Of a sweep: which numbers were varied, lines over one of them, maps over two."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,11 +29,17 @@ class Axis:
         """Return its letter or word."""
         return {"lr": "learning rate"}.get(short(self.path), short(self.path))
 
+    @property
+    def label(self) -> str:
+        """Return its name, and its path where that says more."""
+        said = self.path.replace("_", " ") == self.name
+        return self.name if said else f"{self.name} ({self.path})"
+
     def position(self, value: float) -> float:
         """Return where a value is drawn: 0 has its place left of a log scale."""
         if not self.log or value > 0:
             return value
-        positive = [v for v in self.values if v > 0]
+        positive = _positive(self)
         ratio = positive[1] / positive[0] if len(positive) > 1 else 10.0
         return positive[0] / max(ratio, 2.0)
 
@@ -95,7 +102,9 @@ def grids(groups: Sequence[Group], metrics: Sequence[str]) -> Grids:
     x, y = axes[0], axes[1] if len(axes) > 1 else None
     used = [g for g in groups if x.path in dict(g.labels)]
     if y is None:
-        return Grids(x, None, True, _lines(used, x, None, metrics, ()), (), 0, tuple(metrics))
+        return Grids(
+            x, None, True, _lines(used, x, None, metrics, ()), (), 0, tuple(metrics)
+        )
     places = {(dict(g.labels)[x.path], dict(g.labels).get(y.path)) for g in used}
     dense = len(x.values) * len(y.values) <= 2 * len(places)
     left_out = () if dense else (y.path,)
@@ -142,9 +151,7 @@ def _apart(group: Group, without: tuple[str, ...]) -> str:
     return "" if name == "all runs" else name
 
 
-def _point(
-    group: Group, x: Axis, y: Axis | None, metrics: Sequence[str]
-) -> Point:
+def _point(group: Group, x: Axis, y: Axis | None, metrics: Sequence[str]) -> Point:
     labels = dict(group.labels)
     return Point(
         labels[x.path],
@@ -183,10 +190,25 @@ def _maps(
 
 
 def ticks(axis: Axis, most: int = 12) -> tuple[tuple[float, str], ...]:
-    """Return at most about `most` places of an axis with their words.
+    """Return places of an axis with their words: its values, or else round numbers.
 
     >>> ticks(Axis("decay.strength", (0.0, 0.01, 0.1), True))
     ((0.001, '0'), (0.01, '0.01'), (0.1, '0.1'))
     """
-    every = -(-len(axis.values) // most)
-    return tuple((axis.position(v), in_text(v)) for v in axis.values[::every])
+    values: Sequence[float] = axis.values
+    if len(values) > most and axis.log:
+        low, high = (
+            math.log10(max(v, 1e-300)) for v in (_positive(axis)[0], values[-1])
+        )
+        decades = [
+            10.0**p for p in range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
+        ]
+        values = (
+            [*(v for v in values if v == 0), *decades] if len(decades) > 1 else values
+        )
+    every = -(-len(values) // most)
+    return tuple((axis.position(v), in_text(v)) for v in values[::every])
+
+
+def _positive(axis: Axis) -> list[float]:
+    return [v for v in axis.values if v > 0]

@@ -11,18 +11,18 @@ import gzip
 import hashlib
 import importlib.resources
 import json
-import math
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxwd.lab.study import Study
-from jaxwd.report.grids import Grids, HeatMap, Line, Point, ticks
-from jaxwd.report.sheet import PANELS, Curve, Sheet, sheet_of
+from jaxwd.report.chart_data import chart_data
+from jaxwd.report.sheet import Sheet, sheet_of
 from jaxwd.report.table import Table
-from jaxwd.report.trials import Row, unit
+from jaxwd.report.trials import Row
 
-_REMARKS = {"test": " (not for choosing)"}
+_NUMBER = re.compile(r"[<+\-−]?\.?\d|[–?]$|reference$")
 _SCRIPTS = ("theme.js", "tables.js", "charts.js", "grids.js", "start.js")
 
 
@@ -34,6 +34,7 @@ def write_html(
     mask: str = "",
     curve: Callable[[str], Sequence[Row]] | None = None,
     title: str = "",
+    about: Row | None = None,
 ) -> pathlib.Path:
     """Write the report of a study, of a sweep's runs or of both; return its path.
 
@@ -44,8 +45,9 @@ def write_html(
         mask: which leaves decay, as text.
         curve: `key → rows`, for runs without a history of their own.
         title: of a sweep without a study.
+        about: its `provenance()`; a study has its own.
     """
-    sheet = sheet_of(study, runs, mask, curve=curve, title=title)
+    sheet = sheet_of(study, runs, mask, curve=curve, title=title, about=about)
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(sheet), encoding="utf-8")
@@ -67,7 +69,7 @@ def page(sheet: Sheet) -> str:
         policy=_policy(code, plotly.decode()),
         style=_safe(_asset("page.css")),
         code=_safe(code),
-        data=_safe(embedded(_data(sheet))),
+        data=_safe(embedded(chart_data(sheet))),
         plotly=_packed(),
         plotly_licence=plotly[:300].decode().split("*/")[0].strip("/* \n"),
         sides=_sides,
@@ -87,135 +89,12 @@ def embedded(value: Any) -> str:
     return text
 
 
-def _data(sheet: Sheet) -> dict[str, Any]:
-    """Return what the charts draw, as plain JSON values."""
-    score = sheet.score
-    metrics = {
-        name.format(score=score): label.format(score=score) for name, label in PANELS
-    }
-    return {
-        "panels": [
-            {
-                "metric": m,
-                "label": label + unit(m, score)[1],
-                "log": m.endswith("loss"),
-                "floor": m != f"validation_{score}",
-            }
-            for m, label in metrics.items()
-            if any(m in curve.bands for curve in sheet.curves)
-        ],
-        "curves": [_curve(curve, score) for curve in sheet.curves],
-        "gaps": [
-            {
-                "label": _words(metric) + _points(metric),
-                "rows": [
-                    {
-                        "name": gap.name,
-                        "seeds": gap.seeds,
-                        "gaps": _rounded(gap.gaps),
-                        "mean": _round(gap.mean),
-                        "half": _round(gap.half),
-                    }
-                    for gap in gaps
-                ],
-            }
-            for metric, gaps in sheet.gaps.items()
-        ],
-        "grids": _grids(sheet.grids, score),
-    }
-
-
-def _curve(curve: Curve, score: str) -> dict[str, Any]:
-    def scale(metric: str, values: Sequence[float]) -> list[float | None]:
-        return _rounded([unit(metric, score)[0] * v for v in values])
-
-    return {
-        "name": curve.name,
-        "n": curve.n,
-        "rank": _round(curve.rank),
-        "epochs": curve.epochs,
-        "bands": {
-            metric: [scale(metric, mean), *([scale(metric, half)] * (curve.n > 1))]
-            for metric, (mean, half) in curve.bands.items()
-        },
-    }
-
-
-def _grids(grids: Grids, score: str) -> dict[str, Any] | None:
-    if grids.x is None:
-        return None
-
-    def axis(one: Any) -> dict[str, Any]:
-        places = ticks(one)
-        return {
-            "name": one.name,
-            "path": one.path,
-            "log": one.log,
-            "values": one.values,
-            "places": [one.position(v) for v in one.values],
-            "tickvals": [place for place, _ in places],
-            "ticktext": [text for _, text in places],
-        }
-
-    def points(of: Line | HeatMap) -> dict[str, Any]:
-        return {
-            "name": of.name,
-            "x": [p.x for p in of.points],
-            "y": [p.y for p in of.points],
-            "n": [p.n for p in of.points],
-            "diverged": [p.diverged for p in of.points],
-            "metrics": {m: _bands(of.points, m, score) for m in grids.metrics},
-        }
-
-    return {
-        "x": axis(grids.x),
-        "y": None if grids.y is None else axis(grids.y),
-        "dense": grids.dense,
-        "lines": [points(line) for line in grids.lines],
-        "maps": [points(one) for one in grids.maps],
-        "left_out": grids.left_out,
-        "metrics": [
-            {
-                "key": m,
-                "label": _words(m) + unit(m, score)[1],
-                "higher": m.endswith(score),
-                "choose": f"{_words(m)}{_REMARKS.get(m.split('_')[0], '')}",
-            }
-            for m in grids.metrics
-        ],
-    }
-
-
-def _bands(points: Sequence[Point], metric: str, score: str) -> list[list]:
-    scale, _ = unit(metric, score)
-    missing = (math.nan, math.nan)
-    got = [p.metrics.get(metric, missing) for p in points]
-    return [_rounded([scale * v for v in column]) for column in zip(*got, strict=True)]
-
-
-def _words(metric: str) -> str:
-    named = {"param_norm": "‖θ‖", "decay_share": "decay's share"}
-    return named.get(metric, metric.replace("_", " "))
-
-
-def _points(metric: str) -> str:
-    return ", points" if metric.endswith("accuracy") else ""
-
-
-def _round(value: float) -> float | None:
-    return float(f"{value:.5g}") if math.isfinite(value) else None
-
-
-def _rounded(values: Sequence[float]) -> list[float | None]:
-    return [_round(value) for value in values]
-
-
 def _sides(table: Table) -> list[str]:
     """Return for each column whether it holds numbers or words, for its alignment."""
     sides = []
     for i in range(len(table.columns)):
         cells = [row[i] for row in table.rows if row[i]]
-        numbers = sum(cell[0] in "0123456789+-−<–?" for cell in cells)
+        numbers = sum(bool(_NUMBER.match(cell)) for cell in cells)
         sides.append("number" if i and 2 * numbers >= len(cells) else "word")
     return sides
 

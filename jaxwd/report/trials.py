@@ -70,7 +70,9 @@ class Group:
         """Return metric → mean and half of its 95 % interval over the seeds."""
         found = {}
         for name in names:
-            values = [t.final[name] for t in self.finished if t.final and name in t.final]
+            values = [
+                t.final[name] for t in self.finished if t.final and name in t.final
+            ]
             if values:
                 mean, half = band(np.array(values, float)[:, None])
                 found[name] = (float(mean[0]), float(half[0]))
@@ -139,6 +141,8 @@ def _quantile(freedom: int) -> float:
 
 def unit(metric: str, score: str) -> tuple[float, str]:
     """Return what a metric is multiplied by to be shown, and its unit."""
+    if metric == "decay_share":
+        return 100.0, " %"
     return (scaled(1.0, score), " %") if metric.endswith("accuracy") else (1.0, "")
 
 
@@ -149,8 +153,8 @@ def short(path: str) -> str:
     )
 
 
-def in_text(value: Any) -> str:
-    """Return a label's value: numbers to four digits, others as they are."""
+def in_text(value: Any, digits: int = 4) -> str:
+    """Return a label's value: numbers to a few digits, others as they are."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:.4g}"
+    return f"{value:.{digits}g}".replace("e-0", "e-")

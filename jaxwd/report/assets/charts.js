@@ -50,6 +50,7 @@ function startChips(curves) {
     box.append(chip);
   });
   const chips = [...box.children];
+  box.prepend(...chips.filter((chip) => chip.firstChild.checked));
   const find = document.getElementById("find");
   if (!find) return;
   find.addEventListener("input", () => {
@@ -90,12 +91,12 @@ function drawPanel(panel, id, curves) {
       hovertemplate: "%{y:.4~g} %{customdata}",
     });
   }
-  const percent = panel.metric === "decay_share" ? { tickformat: ".0~%", rangemode: "tozero" } : {};
+  const last = Math.max(...order.map(([index]) => curves[index].epochs[curves[index].epochs.length - 1]));
   plot(id, traces, layout(panel.label, {
     height: printing ? 190 : 260, showlegend: false, hovermode: "x unified",
     margin: { b: 38 },
-    xaxis: { title: { text: "epoch", standoff: 4, font: { size: 11 } }, nticks: 8, rangemode: "normal" },
-    yaxis: { ...percent, ...(panel.log ? { ...logTicks(every), ...fitted(every) } : {}) },
+    xaxis: { title: { text: "epoch", standoff: 4, font: { size: 11 } }, ...(last <= 8 ? { dtick: 1 } : { nticks: 8 }) },
+    yaxis: { ...(panel.log ? { ...logTicks(every), ...fitted(every) } : {}) },
   }));
 }
 

@@ -9,10 +9,22 @@ function spot(axis, value) {
   return axis.places[axis.values.indexOf(value)];
 }
 
+// Words at those places of an axis that leave room for them, `wide` pixels in all.
+function spaced(axis, wide, each) {
+  const at = axis.tickvals.map((v) => (axis.log ? Math.log10(v) : v));
+  const pixel = wide / (at[at.length - 1] - at[0] || 1);
+  const kept = [];
+  at.forEach((v, i) => {
+    if (!kept.length || (v - at[kept[kept.length - 1]]) * pixel >= each) kept.push(i);
+  });
+  return { tickvals: axis.tickvals, ticktext: axis.ticktext.map((text, i) => (kept.includes(i) ? text : "")), tickangle: 0 };
+}
+
 function scale(axis) {
+  const room = document.getElementById("lines").clientWidth;
   return {
-    type: axis.log ? "log" : "linear", tickvals: axis.tickvals, ticktext: axis.ticktext,
-    title: { text: escaped(axis.name === axis.path ? axis.name : `${axis.name} (${axis.path})`), standoff: 8, font: { size: 12 } },
+    type: axis.log ? "log" : "linear", ...spaced(axis, room * (narrow.matches ? 0.8 : 0.6), 46),
+    title: { text: escaped(axis.label), standoff: 8, font: { size: 12 } },
   };
 }
 
@@ -27,16 +39,20 @@ function drawLines(grids) {
   const tops = grids.lines.map(top);
   const order = grids.lines.map((_, i) => i).filter((i) => tops[i] !== null);
   order.sort((a, b) => better(metric, tops[b], tops[a]));
-  const first = new Set(order.slice(0, HUES.length));
+  // The best lines are shown and have a colour each; the others wait in the legend.
+  const first = new Set(order.length ? order.slice(0, HUES.length) : grids.lines.keys());
+  const slots = new Map();
+  for (const i of [...grids.lines.keys()].sort((a, b) => first.has(b) - first.has(a) || a - b)) slots.set(i, slots.size);
   const traces = grids.lines.map((line, i) => {
     const [mean, half] = line.metrics[metric.key];
-    const color = hue(i);
+    const slot = slots.get(i);
+    const color = hue(slot);
     return {
       x: line.x.map((v) => spot(grids.x, v)), y: mean, name: escaped(short(line.name, 40)),
       mode: grids.dense ? "lines+markers" : "markers", connectgaps: false,
-      visible: first.has(i) || !order.length ? true : "legendonly",
-      line: { color, width: 2, dash: DASHES[Math.floor(i / HUES.length) % 4] },
-      marker: { color, size: 7, symbol: MARKS[i % MARKS.length] },
+      visible: first.has(i) ? true : "legendonly",
+      line: { color, width: 2, dash: DASHES[Math.floor(slot / HUES.length) % 4] },
+      marker: { color, size: 7, symbol: MARKS[slot % MARKS.length] },
       error_y: { type: "data", array: half.map((h) => h ?? 0), color, thickness: 1.2, width: 4 },
       customdata: line.x.map((v, j) => `${number(v)}: ${number(mean[j])}${half[j] === null ? "" : ` ± ${number(half[j])}`}, n = ${line.n[j]}`),
       hovertemplate: `${grids.x.name} %{customdata}<extra>${escaped(short(line.name, 60))}</extra>`,
@@ -54,11 +70,11 @@ function drawLines(grids) {
     });
   }
   const many = traces.length > 1;
-  const rows = narrow.matches || printing ? Math.ceil(traces.length / 2) : 0;
+  const rows = many && (narrow.matches || printing) ? Math.ceil(traces.length / (printing ? 3 : 1)) : 0;
   plot("lines", traces, layout(metric.label, {
     wide: true, height: (printing ? 320 : 400) + 20 * rows, hovermode: "closest", showlegend: many,
     legend: rows
-      ? { orientation: "h", y: -0.2, yanchor: "top", font: { size: 11 } }
+      ? { orientation: "h", yref: "container", y: 0, yanchor: "bottom", font: { size: 11 } }
       : { x: 1.01, y: 1, font: { size: 12 } },
     margin: { l: 56 },
     xaxis: scale(grids.x),
@@ -113,10 +129,18 @@ function drawMap(grids, map, id) {
     words[row][column] = text[i];
     if (mean[i] === null && map.diverged[i]) marks.push({ x: column, y: row, text: "×", showarrow: false, font: { size: 15, color: ink("soft") } });
   });
-  const roomy = grids.x.values.length <= (narrow.matches || printing ? 6 : 9);
+  const roomy = grids.x.values.length <= (narrow.matches || printing ? 6 : grids.maps.length > 1 ? 10 : 16);
+  if (roomy) map.x.forEach((v, i) => {
+    if (mean[i] === null) return;
+    const share = (mean[i] - low) / (high - low || 1);
+    marks.push({
+      x: grids.x.values.indexOf(v), y: grids.y.values.indexOf(map.y[i]), text: String(Number(mean[i].toPrecision(3))), showarrow: false,
+      font: { size: 11, color: (metric.higher ? share : 1 - share) < 0.52 ? "#ffffff" : "#111111" },
+    });
+  });
   const trace = {
     type: "heatmap", z, zmin: low, zmax: high, text: words, hoverongaps: false, xgap: 1, ygap: 1,
-    hovertemplate: "%{text}<extra></extra>", ...colors, ...(roomy ? { texttemplate: "%{z:.3~g}", textfont: { size: 11 } } : {}),
+    hovertemplate: "%{text}<extra></extra>", ...colors,
   };
   const frame = best < 0 ? [] : [{
     type: "rect", line: { color: "#D55E00", width: 3 },
@@ -124,10 +148,16 @@ function drawMap(grids, map, id) {
     y0: grids.y.values.indexOf(map.y[best]) - 0.5, y1: grids.y.values.indexOf(map.y[best]) + 0.5,
   }];
   const steps = (axis) => ({
-    tickvals: axis.tickvals.map((p) => axis.places.indexOf(p)), ticktext: axis.ticktext, showgrid: false, zeroline: false, ticks: "",
+    ...everyFew(axis), showgrid: false, zeroline: false, ticks: "",
     title: { text: escaped(axis.name), standoff: 6, font: { size: 12 } },
   });
   return plot(id, [trace], layout(title, { ...look, shapes: frame, annotations: marks, xaxis: steps(grids.x), yaxis: steps(grids.y) }));
+}
+
+function everyFew(axis) {
+  const every = Math.ceil(axis.values.length / 12);
+  const kept = [...axis.values.keys()].filter((i) => i % every === 0);
+  return { tickvals: kept, ticktext: kept.map((i) => axis.words[i]) };
 }
 
 function decades(axis) {

@@ -102,7 +102,10 @@ function short(text, most) {
 
 function number(value) {
   if (value === null || value === undefined) return "–";
-  return Number(value.toPrecision(4)).toString().replace("-", "−");
+  const size = Math.abs(value);
+  const plain = Number(value.toPrecision(4));
+  const text = size > 0 && size < 5e-4 ? plain.toExponential() : plain.toString();
+  return text.replace(/^-/, "−");
 }
 
 function plot(id, traces, look) {
