@@ -87,7 +87,7 @@ function drawPanel(panel, id, curves) {
       x: curve.epochs, y: mean, name: escaped(short(curve.name, 40)),
       mode: curve.epochs.length > 1 ? "lines" : "markers",
       line: { color, width: 2, dash: DASHES[slot % 4] }, marker: { color, size: 7 },
-      customdata: half ? half.map((h) => `± ${number(h)}`) : curve.epochs.map(() => ""),
+      customdata: half ? half.map((h) => `± ${number(h, 2)}`) : curve.epochs.map(() => ""),
       hovertemplate: "%{y:.4~g} %{customdata}",
     });
   }
@@ -95,7 +95,8 @@ function drawPanel(panel, id, curves) {
   plot(id, traces, layout(panel.label, {
     height: printing ? 190 : 260, showlegend: false, hovermode: "x unified",
     margin: { b: 38 },
-    xaxis: { title: { text: "epoch", standoff: 4, font: { size: 11 } }, ...(last <= 8 ? { dtick: 1 } : { nticks: 8 }) },
+    legend: { traceorder: "normal" },
+    xaxis: { unifiedhovertitle: { text: "epoch %{x}" }, title: { text: "epoch", standoff: 4, font: { size: 11 } }, ...(last <= 8 ? { dtick: 1 } : { nticks: 8 }) },
     yaxis: { ...(panel.log ? { ...logTicks(every), ...fitted(every) } : {}) },
   }));
 }
@@ -139,7 +140,7 @@ function drawGap(gap, id) {
     traces.push({
       x: [row.mean], y: [i], mode: "markers", marker: { color, size: 11, symbol: "diamond" },
       error_x: { type: "data", array: [row.half ?? 0], color, thickness: 2.5, width: 6 },
-      hovertemplate: `mean %{x:+.3~f}${row.half === null ? "" : ` ± ${number(row.half)}`}<extra></extra>`,
+      hovertemplate: `mean %{x:+.3~f}${row.half === null ? "" : ` ± ${number(row.half, 2)}`}<extra></extra>`,
     });
   });
   plot(id, traces, layout(gap.label, {

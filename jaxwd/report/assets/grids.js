@@ -54,7 +54,7 @@ function drawLines(grids) {
       line: { color, width: 2, dash: DASHES[Math.floor(slot / HUES.length) % 4] },
       marker: { color, size: 7, symbol: MARKS[slot % MARKS.length] },
       error_y: { type: "data", array: half.map((h) => h ?? 0), color, thickness: 1.2, width: 4 },
-      customdata: line.x.map((v, j) => `${number(v)}: ${number(mean[j])}${half[j] === null ? "" : ` ± ${number(half[j])}`}, n = ${line.n[j]}`),
+      customdata: line.x.map((v, j) => `${number(v)}: ${number(mean[j])}${half[j] === null ? "" : ` ± ${number(half[j], 2)}`}, n = ${line.n[j]}`),
       hovertemplate: `${grids.x.name} %{customdata}<extra>${escaped(short(line.name, 60))}</extra>`,
     };
   });
@@ -99,13 +99,14 @@ function drawMap(grids, map, id) {
   const half = map.metrics[metric.key][1];
   const text = map.x.map((v, i) =>
     `${grids.x.name} ${number(v)}, ${grids.y.name} ${number(map.y[i])}<br>` +
-    (mean[i] === null ? (map.diverged[i] ? "diverged" : "no value") : `<b>${number(mean[i])}</b>${half[i] === null ? "" : ` ± ${number(half[i])}`}, n = ${map.n[i]}`) +
+    (mean[i] === null ? (map.diverged[i] ? "diverged" : "no value") : `<b>${number(mean[i])}</b>${half[i] === null ? "" : ` ± ${number(half[i], 2)}`}, n = ${map.n[i]}`) +
     (mean[i] !== null && map.diverged[i] ? `, ${map.diverged[i]} diverged` : ""));
   const [low, high] = range(grids, metric); // all maps share one scale
   const best = mean.reduce((b, v, i) => (v !== null && (b < 0 || better(metric, v, mean[b]) > 0) ? i : b), -1);
   const bar = { thickness: 10, outlinewidth: 0, len: 1, title: { text: "" }, nticks: 5, tickfont: { size: 11 } };
   const colors = { colorscale: CIVIDIS, reversescale: !metric.higher, colorbar: bar };
-  const title = map.name ? `${short(map.name, narrow.matches ? 30 : 44)} · ${metric.label}` : metric.label;
+  const title = !map.name ? metric.label
+    : narrow.matches || printing ? short(map.name, 42) : `${short(map.name, 44)} · ${metric.label}`;
   const look = { height: printing ? 260 : 360, hovermode: "closest", showlegend: false, margin: { l: 60, b: 54, r: 8 } };
   if (!grids.dense) {
     const lost = map.x.map((_, i) => i).filter((i) => mean[i] === null && map.diverged[i]);

@@ -100,10 +100,10 @@ function short(text, most) {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
 
-function number(value) {
+function number(value, digits = 4) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
-  const plain = Number(value.toPrecision(4));
+  const plain = Number(value.toPrecision(digits));
   const text = size > 0 && size < 5e-4 ? plain.toExponential() : plain.toString();
   return text.replace(/^-/, "−");
 }
@@ -131,5 +131,5 @@ function logTicks(values) {
   const within = (places) => places.filter((v) => v >= 0.9 * least && v <= 1.1 * most).length;
   const choices = [[1], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 7], [1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9]].map(at);
   const tickvals = choices.find((places) => within(places) >= 4) || choices[3];
-  return { type: "log", tickvals, ticktext: tickvals.map(number) };
+  return { type: "log", tickvals, ticktext: tickvals.map((v) => number(v)) };
 }
