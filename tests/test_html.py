@@ -29,7 +29,7 @@ from jaxwd.training.on_paper import recipe_from
 
 RESULTS = pathlib.Path(__file__).parent.parent / "experiments" / "results" / "article"
 STRENGTHS, RATES = (0.0, 1e-4, 1e-3, 1e-2, 0.1), (0.01, 0.1, 1.0)
-EVIL = "</script><script>window.hacked=1</script><img src=x onerror='hacked=1'><b>x</b>"
+EVIL = "<b>x</b></script><script>window.hacked=1</script><img src=x onerror='hacked=1'>"
 LIMIT = 6_000_000
 
 
@@ -126,6 +126,16 @@ def test_diverged_and_stopped_runs_are_listed_with_their_step():
     rows = sheet_of(None, [*grid((0.1,), (1.0,), 2), stopped]).diverged.rows
     assert rows[0][1:] == ("0", "37", "diverged", "the loss became nan at step 37")
     assert rows[2][3:] == ("stopped", "halved away after epoch 2")
+
+
+def test_long_curves_of_many_settings_are_thinned_to_their_last_epoch():
+    (one,) = sheet_of(None, [outcome([("decay.strength", 0.1)], 60)]).curves
+    assert one.epochs == tuple(range(1, 61))
+    many = [outcome([("decay.strength", 1e-6 * i)], 60) for i in range(1, 1001)]
+    curve = sheet_of(None, many).curves[-1]
+    assert len(curve.epochs) == 20
+    assert curve.epochs[-1] == 60
+    assert len(curve.bands["validation_accuracy"][0]) == 20
 
 
 def test_a_run_of_a_ledger_takes_its_curve_from_it():
@@ -377,7 +387,7 @@ def test_names_with_html_stay_text(files, page):
     assert EVIL in column(page, "table-0", 0)
     # Plotly, too, shows a name's tags and does not follow them.
     legend = page.js("document.querySelector('#lines .legendtext').textContent")
-    assert legend.startswith("kind </script>")
+    assert legend.startswith("kind <b>x</b></script>")
 
 
 def test_the_policy_lets_no_other_script_run(files, page):
@@ -474,28 +484,28 @@ def test_hovering_says_the_numbers(files, page):
     assert any(re.search(r"plain.*8\d\.\d+ ± \d", t) for t in texts), texts
 
 
+COLOURS = (
+    "[getComputedStyle(document.body).backgroundColor,"
+    " document.querySelector('#panel-0 .xtick text').style.fill,"
+    " document.getElementById('theme').ariaPressed]"
+)
+
+
 def test_the_button_changes_page_and_charts(files, page):
     page.open(files["study"])
-    colours = (
-        "[getComputedStyle(document.body).backgroundColor,"
-        " document.querySelector('#panel-0 .xtick text').style.fill,"
-        " document.getElementById('theme').ariaPressed]"
-    )
-    before = page.js(colours)
-    assert before[0] == "rgb(255, 255, 255)"
+    before = page.js(COLOURS)
+    assert before == ["rgb(255, 255, 255)", "rgb(27, 31, 36)", "false"]
     page.click("#theme")
-    dark = page.js(colours)
-    assert dark == ["rgb(20, 23, 27)", "rgb(230, 232, 235)", "true"]
+    assert page.js(COLOURS) == ["rgb(20, 23, 27)", "rgb(230, 232, 235)", "true"]
     page.click("#theme")
-    assert page.js(colours) == before
+    assert page.js(COLOURS) == before
     page.js("localStorage.clear()")
 
 
 def test_a_dark_system_gives_a_dark_page(files, page):
     light(page, "dark")
     page.open(files["study"])
-    back = page.js("getComputedStyle(document.body).backgroundColor")
-    assert back == "rgb(20, 23, 27)"
+    assert page.js(COLOURS) == ["rgb(20, 23, 27)", "rgb(230, 232, 235)", "true"]
 
 
 def test_what_is_shown_can_be_chosen(files, page):

@@ -124,7 +124,7 @@ def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     NaN for one run.
 
     >>> mean, half = band(np.array([[0.90], [0.92], [0.91]]))
-    >>> round(mean[0], 4), round(half[0], 4)
+    >>> round(mean.item(), 4), round(half.item(), 4)
     (0.91, 0.0248)
     """
     n = len(values)
