@@ -150,8 +150,7 @@ def test_a_run_of_a_ledger_takes_its_curve_from_it():
 
 
 def test_the_answer_and_the_tables_stand_in_the_text_of_the_page(tmp_path):
-    study, runs, mask = open_runs(RESULTS)
-    text = write_html(study, runs, tmp_path / "x.html", mask=mask).read_text()
+    text = write_html(open_runs(RESULTS).study, (), tmp_path / "x.html").read_text()
     assert text.index("no difference to plain is shown") < text.index("<table")
     assert "88.27 ± 0.64" in text
     assert "default-src &#39;none&#39;" in text
@@ -161,8 +160,8 @@ def test_the_answer_and_the_tables_stand_in_the_text_of_the_page(tmp_path):
 # --- from a folder ------------------------------------------------------------------
 
 
-def records(folder, study):
-    """Write a study's runs as its experiment does."""
+def in_lines(folder, study):
+    """Write a study's runs as experiments did before there were ledgers."""
     lines = [{"kind": "provenance", **study.provenance}]
     for arm in study.arms:
         for seed, final in study.finals[arm.name].items():
@@ -178,7 +177,26 @@ def records(folder, study):
     return text
 
 
-def test_a_folder_gives_the_same_page_as_its_study(tmp_path):
+def in_ledger(folder, study):
+    """Write a study's runs as its experiment does."""
+    ledger = pytest.importorskip("jaxwd.lab.ledger")
+    with ledger.Ledger(folder / ledger.FILE, provenance=study.provenance) as book:
+        for arm in study.arms:
+            for seed in {**study.finals[arm.name], **study.diverged[arm.name]}:
+                key = f"{arm.name}-{seed}"
+                recipe = dataclasses.replace(arm.recipe, seed=seed).to_dict()
+                book.add(key, recipe, arm=arm.name, seed=seed)
+                book.claim([key])
+                if seed in study.diverged[arm.name]:
+                    book.diverge(key, study.diverged[arm.name][seed], 37)
+                else:
+                    rows = study.curves[arm.name][seed]
+                    book.epochs([(key, row) for row in rows])
+                    book.finish(key, study.finals[arm.name][seed])
+
+
+@pytest.mark.parametrize("records", [in_lines, in_ledger])
+def test_a_folder_gives_the_same_page_as_its_study(records, tmp_path):
     study = study_of()
     records(tmp_path, study)
     note(
@@ -186,22 +204,57 @@ def test_a_folder_gives_the_same_page_as_its_study(tmp_path):
         study.score, "some mask",
     )  # fmt: skip
     first = write_html(study, (), tmp_path / "a.html", mask="some mask")
-    again, runs, mask = open_runs(tmp_path)
-    second = write_html(again, runs, tmp_path / "b.html", mask=mask)
+    found = open_runs(tmp_path)
+    second = write_html(found.study, found.runs, tmp_path / "b.html", mask=found.mask)
     assert first.read_bytes() == second.read_bytes()
 
 
 def test_an_unfinished_folder_can_be_read_and_is_not_changed(tmp_path):
-    text = records(tmp_path, study_of()) + '{"kind": "run", "key": "cut sh'
+    text = in_lines(tmp_path, study_of()) + '{"kind": "run", "key": "cut sh'
     (tmp_path / "metrics.jsonl").write_text(text)
-    study, _, _ = open_runs(tmp_path)
+    study = open_runs(tmp_path).study
     assert [arm.name for arm in study.arms] == ["plain", "L2"]
     assert study.train_examples["plain"] == 250 * 32
     assert (tmp_path / "metrics.jsonl").read_text() == text
 
 
+def test_runs_of_other_flags_in_one_folder_are_left_out(tmp_path):
+    """A start with five seeds, then one of two seeds and another recipe."""
+    old, new = study_of(seeds=5), study_of(seeds=2)
+    for arm in old.arms:
+        object.__setattr__(arm, "recipe", dataclasses.replace(arm.recipe, epochs=3))
+    text = in_lines(tmp_path, old).replace('"key": "', '"key": "old-')
+    (tmp_path / "metrics.jsonl").write_text(text + in_lines(tmp_path, new))
+    study = open_runs(tmp_path).study
+    assert study.arms[1].recipe.epochs == 20
+    assert set(study.finals["L2"]) == {0, 1}
+
+
+def test_a_sweep_in_a_ledger_is_found_with_its_curves(tmp_path):
+    ledger = pytest.importorskip("jaxwd.lab.ledger")
+    with ledger.Ledger(tmp_path / ledger.FILE, provenance={"command": "it"}) as book:
+        for i, one in enumerate(grid(STRENGTHS, RATES, 2, 3)):
+            key, labels = str(i), dict(one.labels)
+            seed = labels.pop("seed")
+            book.add(key, one.recipe.to_dict(), seed=seed, labels=labels)
+            book.claim([key])
+            book.epochs([(key, row) for row in one.history])
+            if one.final is None:
+                book.diverge(key, one.message, one.step)
+            else:
+                book.finish(key, one.final)
+    found = open_runs(tmp_path)
+    assert (found.study, found.title) == (None, tmp_path.name)
+    sheet = sheet_of(None, found.runs, about=found.about)
+    want = sheet_of(None, grid(STRENGTHS, RATES, 2, 3))
+    assert sheet.grids == want.grids
+    assert sheet.curves == want.curves
+    assert sheet.diverged == want.diverged
+    assert sheet.environment == (("command", "it"),)
+
+
 def test_the_command_writes_page_and_figures(tmp_path, capsys):
-    records(tmp_path, study_of())
+    in_lines(tmp_path, study_of())
     assert cli.main(["report", str(tmp_path), "--figures"]) == 0
     assert (tmp_path / "report.html").stat().st_size < LIMIT
     made = {p.name for p in (tmp_path / "figures").iterdir()}
@@ -214,7 +267,7 @@ def test_the_command_writes_page_and_figures(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (None, "has no metrics.jsonl"),
+        (None, "has neither ledger.sqlite nor metrics.jsonl"),
         ("a,b\n", "line 1 is no record"),
         ('{"kind": "provenance"}\n', "has no finished run yet"),
     ],
@@ -318,7 +371,7 @@ def page(browser):
 def files(tmp_path_factory):
     """Pages that several tests open: the committed study, a sweep, names that attack."""
     folder = tmp_path_factory.mktemp("pages")
-    study, _, _ = open_runs(RESULTS)
+    study = open_runs(RESULTS).study
     mask = "leaf  λ ×\nconv/bias  0\nconv/kernel  1\ndecays 1 of 2 leaves"
     made = {"study": write_html(study, (), folder / "study.html", mask=mask)}
     runs = grid(STRENGTHS, RATES, 3, kinds=("coupled", "decoupled"))

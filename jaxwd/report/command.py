@@ -31,12 +31,13 @@ def command(words: list[str]) -> int:
         from jaxwd.report.html import write_html
         from jaxwd.report.paper import write_figures
 
-        study, runs, mask = open_runs(given.runs)
+        found = open_runs(given.runs)
         out = given.out or given.runs / "report.html"
-        page = write_html(study, runs, out, mask=mask)
+        more = {"mask": found.mask, "title": found.title, "about": found.about}
+        page = write_html(found.study, found.runs, out, **more)
         print(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
         if given.figures:
-            for path in write_figures(study, runs, page.parent / "figures"):
+            for path in write_figures(found.study, found.runs, page.parent / "figures"):
                 print(path)
         if given.open:
             import webbrowser

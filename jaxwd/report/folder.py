@@ -3,23 +3,34 @@
 import json
 import pathlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxwd.errors import InputError
 from jaxwd.lab.study import Arm, Study
-from jaxwd.report.trials import Trial
+from jaxwd.report.trials import Row, Trial, trial
 from jaxwd.training.on_paper import recipe_from
 
-RECORDS, ASKED = "metrics.jsonl", "study.json"
-_WORDS = ("kind", "key", "arm", "seed")
+LEDGER, LINES, ASKED = "ledger.sqlite", "metrics.jsonl", "study.json"
+_ENDED = ("finished", "diverged", "stopped")
 
 
 class Opened(NamedTuple):
-    """What a folder of results holds: arms × seeds, members of a sweep, the mask."""
+    """What a folder of results holds.
+
+    Attributes:
+        study: arms × seeds; None where nothing but a sweep was run.
+        runs: members of a sweep, and trials of a tuning.
+        mask: which leaves decay, as text.
+        title: the question, else the folder's name.
+        about: what the runs were made by.
+    """
 
     study: Study | None
     runs: list[Trial]
     mask: str
+    title: str
+    about: Row
 
 
 def note(
@@ -37,76 +48,106 @@ def note(
         "data": data,
         "score": score,
         "mask": mask,
-        "train_examples": examples,
-        "arms": [[arm.name, arm.against] for arm in arms],
+        "arms": [
+            {
+                "name": arm.name,
+                "against": arm.against,
+                "train_examples": examples[arm.name],
+                "recipe": _seedless(arm.recipe.to_dict()),
+            }
+            for arm in arms
+        ],
     }
     text = json.dumps(asked, ensure_ascii=False, indent=1)
     (folder / ASKED).write_text(text + "\n", encoding="utf-8")
 
 
 def open_runs(folder: pathlib.Path) -> Opened:
-    """Return the study in a folder of results; nothing in it is changed.
+    """Return the study and the sweep in a folder of results; nothing there is changed.
 
-    Without `study.json` (results of another version) the arms are those of the
+    Runs without labels are arms × seeds, the others members of a sweep. Without
+    `study.json` (a sweep, or results of an older version) the arms are those of the
     records, in their order, the first of them the reference.
 
     Raises:
         InputError: no folder, no records, or damaged ones.
     """
-    lines = _lines(folder)
-    asked = _asked(folder)
-    made = [line for line in lines if line["kind"] == "provenance"]
-    ended = {(x["arm"], x["seed"]): x for x in lines if x["kind"] == "run"}
-    if not ended:
+    folder = pathlib.Path(folder)
+    read = _from_ledger if (folder / LEDGER).is_file() else _from_lines
+    runs, curves, about = read(folder)
+    if not any(run.status in _ENDED for run in runs):
         raise InputError(f"{folder} has no finished run yet; run its experiment first")
-    rows: dict[str, dict[int, dict]] = {}
+    asked = _asked(folder)
+    title = asked.get("question") or folder.resolve().name
+    of_arms = [run for run in runs if run.arm and not set(run.labels) - {"seed"}]
+    mine = {run.key for run in of_arms}
+    members = [trial(run, curves.__getitem__) for run in runs if run.key not in mine]
+    study = None
+    if of_arms:
+        study = Study(title, [], asked.get("data", ""), {}, asked.get("score", ""))
+        study.provenance = about
+        for arm in asked.get("arms") or _arms(of_arms):
+            _add(study, arm, of_arms, curves)
+        study.score = study.score or _score(study)
+    return Opened(study, members, asked.get("mask", ""), title, about)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run from `metrics.jsonl`, as a ledger holds it."""
+
+    key: str
+    recipe: Row
+    arm: str
+    seed: int
+    labels: Row
+    status: str
+    outcome: Row | None
+    message: str
+    step: int | None = None
+
+
+_Read = tuple[list[Any], dict[str, list[Row]], Row]
+
+
+def _from_ledger(folder: pathlib.Path) -> _Read:
+    from jaxwd.lab.ledger import Ledger  # type: ignore[import-not-found]
+
+    with Ledger(folder / LEDGER, readonly=True) as ledger:
+        runs = ledger.runs()
+        curves = {run.key: ledger.curve(run.key) for run in runs}
+        made = ledger.provenance()
+    return runs, curves, made[-1] if made else {}
+
+
+def _from_lines(folder: pathlib.Path) -> _Read:
+    lines = _lines(folder)
+    epochs: dict[str, dict[int, Row]] = {}
+    runs, about = {}, {}
     for line in lines:
-        if line["kind"] == "epoch":
-            rows.setdefault(line["key"], {})[line["epoch"]] = line
-    names = [tuple(x) for x in asked.get("arms", [])]
-    names += [(x, "") for x in dict.fromkeys(arm for arm, _ in ended)]
-    against = dict(reversed(names))
-    study = Study(
-        asked.get("question", folder.resolve().name),
-        [],
-        asked.get("data", ""),
-        dict(asked.get("train_examples", {})),
-        asked.get("score", "accuracy"),
-        provenance={k: v for k, v in made[-1].items() if k != "kind"} if made else {},
-    )
-    for name in dict.fromkeys(arm for arm, _ in names):
-        runs = {s: x for (arm, s), x in sorted(ended.items()) if arm == name}
-        if not runs:  # not begun yet
-            continue
-        recipe = recipe_from(next(iter(runs.values()))["recipe"])
-        study.arms.append(Arm(name, recipe, against[name]))
-        study.finals[name], study.curves[name], study.diverged[name] = {}, {}, {}
-        for seed, run in runs.items():
-            if isinstance(run["outcome"], str):
-                study.diverged[name][seed] = run["outcome"]
-                continue
-            history = rows.get(run["key"], {})
-            study.finals[name][seed] = run["outcome"]
-            study.curves[name][seed] = [
-                {k: v for k, v in history[e].items() if k not in _WORDS}
-                for e in sorted(history)
-            ]
-        study.train_examples.setdefault(name, _examples(study, name))
-    if "score" not in asked:
-        study.score = _score(study)
-    there = {arm.name for arm in study.arms}
-    study.arms[:] = [
-        arm if arm.against in there else Arm(arm.name, arm.recipe) for arm in study.arms
-    ]
-    return Opened(study, [], asked.get("mask", ""))
+        kind = line.pop("kind")
+        if kind == "provenance":
+            about = line
+        elif kind == "epoch":
+            key, _, _ = (line.pop(word) for word in ("key", "arm", "seed"))
+            epochs.setdefault(key, {})[line["epoch"]] = line
+        elif kind == "run":
+            lost = isinstance(line["outcome"], str)
+            ended = ("diverged", None, line["outcome"])
+            state = ended if lost else ("finished", line["outcome"], "")
+            names = (line["key"], line["recipe"], line["arm"], line["seed"])
+            runs[line["key"]] = _Run(*names, {}, *state)
+    rows = {key: epochs.get(key, {}) for key in runs}
+    curves = {key: [of[epoch] for epoch in sorted(of)] for key, of in rows.items()}
+    return list(runs.values()), curves, about
 
 
-def _lines(folder: pathlib.Path) -> list[dict[str, Any]]:
-    path = folder / RECORDS
+def _lines(folder: pathlib.Path) -> list[Row]:
+    path = folder / LINES
     if not path.is_file():
         raise InputError(
-            f"{folder} has no {RECORDS}; give a folder that an experiment wrote, such "
-            "as runs/article"
+            f"{folder} has neither {LEDGER} nor {LINES}; give a folder that an "
+            "experiment or a sweep wrote, such as runs/article"
         )
     lines = []
     # A last line without its end was cut short by a kill.
@@ -121,7 +162,7 @@ def _lines(folder: pathlib.Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _asked(folder: pathlib.Path) -> dict[str, Any]:
+def _asked(folder: pathlib.Path) -> Row:
     path = folder / ASKED
     if not path.is_file():
         return {}
@@ -132,18 +173,54 @@ def _asked(folder: pathlib.Path) -> dict[str, Any]:
     return asked if isinstance(asked, dict) else {}
 
 
-def _examples(study: Study, name: str) -> int:
+def _arms(runs: Sequence[Any]) -> list[Row]:
+    """Return arms from their runs alone; each has the recipe of its last one."""
+    last = {run.arm: run for run in runs}
+    return [
+        {"name": name, "recipe": _seedless(last[name].recipe)}
+        for name in dict.fromkeys(run.arm for run in runs)
+    ]
+
+
+def _add(
+    study: Study, about: Row, runs: Sequence[Any], curves: dict[str, list[Row]]
+) -> None:
+    """Put an arm and the runs of exactly its recipe into the study.
+
+    A folder may hold runs of an arm of the same name from a start with other flags.
+    """
+    name = about["name"]
+    arm = Arm(
+        name, recipe_from({**about["recipe"], "seed": 0}), about.get("against", "")
+    )
+    study.arms.append(arm)
+    finals, lost = (
+        study.finals.setdefault(name, {}),
+        study.diverged.setdefault(name, {}),
+    )
+    kept = study.curves.setdefault(name, {})
+    for run in sorted(runs, key=lambda run: run.seed):
+        if run.arm != name or _seedless(run.recipe) != about["recipe"]:
+            continue
+        if run.status == "diverged":
+            lost[run.seed] = run.message
+        elif run.status == "finished":
+            finals[run.seed], kept[run.seed] = run.outcome, curves[run.key]
+    study.train_examples[name] = about.get("train_examples") or _examples(arm, finals)
+
+
+def _seedless(recipe: Row) -> Row:
+    """Return a recipe without its seed, as JSON gives it back."""
+    return json.loads(json.dumps({k: v for k, v in recipe.items() if k != "seed"}))
+
+
+def _examples(arm: Arm, finals: dict[int, Row]) -> int:
     """Return how many examples an arm trained on, to the whole batches of an epoch."""
-    recipe = next(arm.recipe for arm in study.arms if arm.name == name)
-    for final in study.finals[name].values():
-        return recipe.train_examples or (
-            final["step"] // final["epoch"] * recipe.batch_size
-        )
-    return recipe.train_examples or recipe.batch_size
+    batch = arm.recipe.batch_size
+    steps = (final["step"] // final["epoch"] for final in finals.values())
+    return arm.recipe.train_examples or batch * next(steps, 1)
 
 
 def _score(study: Study) -> str:
-    for finals in study.finals.values():
-        for final in finals.values():
-            return "accuracy" if "test_accuracy" in final else "negative_mse"
-    return "accuracy"
+    names = {n for finals in study.finals.values() for f in finals.values() for n in f}
+    return "negative_mse" if "test_negative_mse" in names else "accuracy"
