@@ -190,14 +190,9 @@ def report(words: list[str]) -> int:
     return command(words)
 
 
-COMMANDS = {
-    "run": run,
-    "report": report,
-    "list": listing.list_names,
-    "data": data,
-    "doctor": doctor,
-}
+COMMANDS = {"run": run, "list": listing.list_names, "data": data, "doctor": doctor}
 COMMANDS |= commands.COMMANDS | {"explain": explain}
+COMMANDS["report"] = report
 
 
 if __name__ == "__main__":

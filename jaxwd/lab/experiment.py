@@ -80,12 +80,11 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
     )
     if mask:
         console.print(mask.splitlines()[-1])
-    names = [arm.name for arm in alternatives]
     score = task(loaded.task).score_name
-    used = {
-        a.name: a.recipe.train_examples or loaded.train.examples for a in alternatives
-    }
+    everything = loaded.train.examples
+    used = {a.name: a.recipe.train_examples or everything for a in alternatives}
     note(records.folder, question, alternatives, str(loaded), used, score, mask)
+    names = [arm.name for arm in alternatives]
     with progress(names, runs, flags.epochs, score, console) as watcher:
         study = run_study(
             alternatives,
@@ -100,7 +99,7 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         console.print(table(study).rich(console.width))
     page = write_report(study, records.folder, mask)
     console.print(verdict(study), highlight=False)
-    html = write_html(study, (), records.folder / "report.html", mask=mask)
+    html = write_html(study, (), page.with_suffix(".html"), mask=mask)
     console.print(f"report: {page} and {html.name}")
     if not any(study.finals.values()):
         raise Diverged("every run diverged; lower --learning-rate or --strength")
