@@ -80,11 +80,12 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
     )
     if mask:
         console.print(mask.splitlines()[-1])
-    score = task(loaded.task).score_name
-    everything = loaded.train.examples
+    everything, scored = loaded.train.examples, task(loaded.task).score_name
     used = {a.name: a.recipe.train_examples or everything for a in alternatives}
-    note(records.folder, question, alternatives, str(loaded), used, score, mask)
+    note(records.folder, question, alternatives, str(loaded), used, scored, mask)
+
     names = [arm.name for arm in alternatives]
+    score = task(loaded.task).score_name
     with progress(names, runs, flags.epochs, score, console) as watcher:
         study = run_study(
             alternatives,
