@@ -138,6 +138,29 @@ def test_long_curves_of_many_settings_are_thinned_to_their_last_epoch():
     assert len(curve.bands["validation_accuracy"][0]) == 20
 
 
+def test_what_tuning_tried_is_shown_and_only_the_arms_are_judged():
+    study = study_of()
+    tried = [
+        SimpleNamespace(
+            values=(("decay.strength", s),), validation=v, loss=1.0, trouble=t
+        )
+        for s, v, t in (
+            (0.1, 0.8, ""),
+            (0.01, 0.9, ""),
+            (1.0, -np.inf, "nan at step 3"),
+        )
+    ]
+    tuned = SimpleNamespace(metric="validation_accuracy", trials=tried)
+    study.tuning = {"L2": tuned}
+    sheet = sheet_of(study)
+    (line,) = sheet.grids.lines
+    got = [(p.x, p.metrics.get("validation_accuracy", (None,))[0]) for p in line.points]
+    assert got == [(0.01, 0.9), (0.1, 0.8), (1.0, None)]
+    assert sheet.settings.rows[0][:4] == ("L2", "0.01", "1", "90.00")
+    assert sheet.diverged.rows[0][-1] == "nan at step 3"
+    assert sheet.verdict == sheet_of(study_of()).verdict
+
+
 def test_a_run_of_a_ledger_takes_its_curve_from_it():
     final = {"validation_accuracy": 0.5}
     run = SimpleNamespace(

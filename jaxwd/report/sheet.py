@@ -9,7 +9,7 @@ from typing import Any
 from jaxwd.lab.statistics import interval
 from jaxwd.lab.study import Study
 from jaxwd.report.grids import Grids, grids
-from jaxwd.report.sweep import best_setting, metrics_of, score_of, settings_table
+from jaxwd.report.sweep import best_setting, metrics_of, score_of, settings_table, tried
 from jaxwd.report.table import Table
 from jaxwd.report.tables import decay_table, fit_table, result_table, scaled
 from jaxwd.report.training import PANELS, Curve, curve_of
@@ -87,7 +87,7 @@ def sheet_of(
         about: its `provenance()`.
     """
     trials = [trial(run, curve) for run in runs]
-    found = groups(trials)
+    found = groups([*trials, *tried(study)])
     score = study.score if study is not None else score_of(trials)
     metrics = metrics_of(found, score)
     tables = []
@@ -99,10 +99,10 @@ def sheet_of(
     about = (about or {}) if study is None else study.provenance
     return Sheet(
         (study.question if study is not None else "") or title or "Study",
-        " ".join(filter(None, (_verdict(study), best_setting(found, score)))),
+        " ".join(filter(None, (_verdict(study), best_setting(groups(trials), score)))),
         "" if study is None else study.data,
         score,
-        _facts(study, arms, trials),
+        _facts(study, arms, trials, len(found)),
         {} if study is None else _gaps(study),
         tuple(tables),
         grids(found, metrics),
@@ -199,7 +199,7 @@ def _verdict(study: Study | None) -> str:
 
 
 def _facts(
-    study: Study | None, arms: Sequence[Group], trials: Sequence[Trial]
+    study: Study | None, arms: Sequence[Group], trials: Sequence[Trial], settings: int
 ) -> tuple[tuple[str, str], ...]:
     every = [t for g in arms for t in g.trials] + list(trials)
     count = {
@@ -209,7 +209,7 @@ def _facts(
     epochs = max((row["epoch"] for t in every for row in t.history[-1:]), default=0)
     rows = [
         _counted(len(arms), "arm"),
-        _counted(len(groups(trials)), "setting"),
+        _counted(settings, "setting"),
         _counted(len({t.seed for t in every}), "seed"),
         *(_counted(n, "run", f" {state}") for state, n in count.items()),
         _counted(epochs, "epoch"),

@@ -3,9 +3,27 @@
 import math
 from collections.abc import Sequence
 
+from jaxwd.lab.study import Study
 from jaxwd.report.table import Table
 from jaxwd.report.tables import scaled
 from jaxwd.report.trials import Group, Trial, in_text, short
+
+
+def tried(study: Study | None) -> list[Trial]:
+    """Return what tuning a study's arms tried, one trial for its mean over seeds."""
+    found = []
+    for arm, tuned in getattr(study, "tuning", {}).items():
+        metric = f"validation_{study.score}" if study is not None else ""
+        if tuned.metric != metric:
+            continue
+        for one in tuned.trials:
+            final = {metric: one.validation, "validation_loss": one.loss}
+            status = "diverged" if one.trouble else "finished"
+            message = one.trouble
+            outcome = None if one.trouble else final
+            labels = tuple(one.values)
+            found.append(Trial(arm, 0, labels, status, outcome, (), message))
+    return found
 
 
 def score_of(trials: Sequence[Trial]) -> str:
