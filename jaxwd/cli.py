@@ -1,10 +1,11 @@
 """The `jaxwd` command. JAX is imported only by what needs it."""
 
+import importlib
 import importlib.resources
 import importlib.util
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -24,6 +25,7 @@ usage: jaxwd COMMAND [ARGUMENTS]
                            (`jaxwd run article --help` lists the flags)
   sweep EXPERIMENT [FLAGS] train its grid in as few programs as it has structures, into a
                            ledger; the same command goes on where it was stopped
+  report RUNS              one HTML file of a folder of results, to open offline or mail
   explain [FLAGS]          what decay does to each leaf: shrink a step, half-life, traps
   convert LAMBDA --source A --target B
                            the same decay in another convention, or why there is none
@@ -183,29 +185,21 @@ def doctor(words: list[str]) -> int:
     return guarded(command)
 
 
-def explain(words: list[str]) -> int:
-    """Say what a recipe's decay does to each leaf of its model."""
-    from jaxwd.probe.command import command
-
-    return command(words)
-
-
-def ledger(words: list[str]) -> int:
-    """Show, export or merge ledgers."""
-    from jaxwd.lab.ledger.command import command
-
-    return command(words)
+# Each is `command(words)` of a module that is loaded when it is called.
+ELSEWHERE = {
+    "explain": "jaxwd.probe.command",
+    "sweep": "jaxwd.lab.sweep",
+    "ledger": "jaxwd.lab.ledger.command",
+    "report": "jaxwd.report.command",
+}
 
 
-def sweep(words: list[str]) -> int:
-    """Train the grid of an experiment into a ledger."""
-    from jaxwd.lab.sweep import command
-
-    return command(words)
+def _of(module: str) -> Callable[[list[str]], int]:
+    return lambda words: importlib.import_module(module).command(words)
 
 
 COMMANDS = {"run": run, "list": listing.list_names, "data": data, "doctor": doctor}
-COMMANDS |= commands.COMMANDS | {"explain": explain, "ledger": ledger, "sweep": sweep}
+COMMANDS |= commands.COMMANDS | {name: _of(m) for name, m in ELSEWHERE.items()}
 
 
 if __name__ == "__main__":

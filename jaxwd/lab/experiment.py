@@ -51,6 +51,8 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         verdict,
         write_report,
     )
+    from jaxwd.report.folder import note
+    from jaxwd.report.html import write_html
     from jaxwd.training.parallel import layout
 
     console = Console()
@@ -79,6 +81,10 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
     )
     if mask:
         console.print(mask.splitlines()[-1])
+    everything, scored = loaded.train.examples, task(loaded.task).score_name
+    used = {a.name: a.recipe.train_examples or everything for a in alternatives}
+    note(folder, question, alternatives, str(loaded), used, scored, mask)
+
     names = [arm.name for arm in alternatives]
     score = task(loaded.task).score_name
     with ledger, progress(names, runs, flags.epochs, score, console) as watcher:
@@ -95,7 +101,8 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         console.print(table(study).rich(console.width))
     page = write_report(study, folder, mask)
     console.print(verdict(study), highlight=False)
-    console.print(f"report: {page}")
+    html = write_html(study, (), page.with_suffix(".html"), mask=mask)
+    console.print(f"report: {page} and {html.name}")
     if not any(study.finals.values()):
         raise Diverged("every run diverged; lower --learning-rate or --strength")
     return page

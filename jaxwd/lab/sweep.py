@@ -136,7 +136,7 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     from jaxwd.lab.engines.many import check_members
     from jaxwd.lab.engines.table import engine as engine_of
     from jaxwd.lab.grid import as_member
-    from jaxwd.lab.ledger import Ledger  # type: ignore[import-not-found]
+    from jaxwd.lab.ledger import Ledger
     from jaxwd.losses import task
 
     console = Console()

@@ -1,5 +1,6 @@
 """From a study to what a person reads: tables, a sentence, pictures, one page."""
 
+from jaxwd.report.html import write_html as write_html
 from jaxwd.report.page import write_report as write_report
 from jaxwd.report.tables import decay_table as decay_table
 from jaxwd.report.tables import fit_table as fit_table

@@ -23,7 +23,7 @@ from jaxwd.lab.grid import Member
 from jaxwd.training import Recipe
 
 if TYPE_CHECKING:
-    from jaxwd.lab.ledger import Ledger  # type: ignore[import-not-found]
+    from jaxwd.lab.ledger import Ledger
 
 
 def halving(

@@ -18,7 +18,7 @@ from jaxwd.training import Recipe
 from jaxwd.training.loop import check
 
 if TYPE_CHECKING:
-    from jaxwd.lab.ledger import Ledger  # type: ignore[import-not-found]
+    from jaxwd.lab.ledger import Ledger
 
 
 def run_many(
