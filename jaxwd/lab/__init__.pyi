@@ -2,9 +2,17 @@ from .experiment import execute as execute
 from .experiment import experiment as experiment
 from .statistics import Difference as Difference
 from .statistics import Interval as Interval
+from .statistics import effect_size as effect_size
+from .statistics import equivalence as equivalence
 from .statistics import holm as holm
+from .statistics import improvement as improvement
 from .statistics import interval as interval
 from .statistics import paired as paired
+from .statistics import pairs_needed as pairs_needed
+from .statistics import power as power
+from .statistics import seeds_by_examples as seeds_by_examples
+from .statistics import separability as separability
+from .statistics import sign_flip as sign_flip
 from .study import Arm as Arm
 from .study import Study as Study
 from .study import run_study as run_study
