@@ -22,6 +22,9 @@ usage: jaxwd COMMAND [ARGUMENTS]
   run EXPERIMENT [FLAGS]   train an experiment's arms, print its tables, write a report;
                            EXPERIMENT is a file or one of: article, optimizers
                            (`jaxwd run article --help` lists the flags)
+  compare EXPERIMENT [FLAGS]
+                           tune every arm alike on validation data, retrain the winners
+                           on fresh paired seeds, and say what differs
   explain [FLAGS]          what decay does to each leaf: shrink a step, half-life, traps
   convert LAMBDA --source A --target B
                            the same decay in another convention, or why there is none
@@ -182,8 +185,15 @@ def explain(words: list[str]) -> int:
     return command(words)
 
 
+def compare(words: list[str]) -> int:
+    """Compare an experiment's arms, each tuned with the same budget."""
+    from jaxwd.lab.compare_command import command
+
+    return command(words)
+
+
 COMMANDS = {"run": run, "list": listing.list_names, "data": data, "doctor": doctor}
-COMMANDS |= commands.COMMANDS | {"explain": explain}
+COMMANDS |= commands.COMMANDS | {"explain": explain, "compare": compare}
 
 
 if __name__ == "__main__":

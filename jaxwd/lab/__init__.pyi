@@ -1,5 +1,9 @@
+from .comparing import Budget as Budget
+from .comparing import compare as compare
+from .controls import with_controls as with_controls
 from .experiment import execute as execute
 from .experiment import experiment as experiment
+from .search import suggestions as suggestions
 from .statistics import Difference as Difference
 from .statistics import Interval as Interval
 from .statistics import effect_size as effect_size
@@ -16,3 +20,5 @@ from .statistics import sign_flip as sign_flip
 from .study import Arm as Arm
 from .study import Study as Study
 from .study import run_study as run_study
+from .tuning import Tuned as Tuned
+from .tuning import tune as tune

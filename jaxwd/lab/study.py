@@ -1,12 +1,13 @@
 """Run arms × seeds, paired, and gather what a table needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from jaxwd.data import Dataset
 from jaxwd.decay import Shrink
 from jaxwd.errors import Diverged, InputError, unknown
+from jaxwd.lab.ranges import Range
 from jaxwd.lab.records import Records, provenance, run_key
 from jaxwd.losses import task
 from jaxwd.training import Recipe, run
@@ -22,11 +23,19 @@ class Arm:
         name: how tables call it.
         recipe: its training; the seed is left open.
         against: name of the arm it is compared with; default the study's first.
+        tune: path of the recipe → `log_range`, `linear_range` or `choices`, each in
+            the scheme's own unit; `jaxwd.lab.compare` looks for the best there. Empty:
+            the recipe as it is.
+        follows: name of the arm whose winner this control changes; see `control`.
+        control: a row of `jaxwd.lab.controls.CONTROLS`.
     """
 
     name: str
     recipe: Recipe
     against: str = ""
+    tune: Mapping[str, Range] = field(default_factory=dict, hash=False)
+    follows: str = ""
+    control: str = ""
 
 
 @dataclass
@@ -44,6 +53,9 @@ class Study:
         diverged: arm name → message of every seed that diverged, by seed.
         provenance: versions, commit, hardware, command.
         reused: how many runs were taken from earlier starts of the same command.
+        tuning: arm name → `jaxwd.lab.tuning.Tuned`, of the arms that were tuned.
+        margin: the largest difference of the score that does not matter, for the test
+            of equivalence; None where nobody said.
     """
 
     question: str
@@ -56,6 +68,8 @@ class Study:
     diverged: dict[str, dict[int, str]] = field(default_factory=dict)
     provenance: Row = field(default_factory=dict)
     reused: int = 0
+    tuning: dict[str, Any] = field(default_factory=dict)
+    margin: float | None = None
 
     def values(self, arm: str, metric: str) -> dict[int, float]:
         """Return a final metric of an arm, by seed."""

@@ -1,6 +1,10 @@
 """From a study to what a person reads: tables, a sentence, pictures, one page."""
 
+from jaxwd.report.comparison import compared as compared
+from jaxwd.report.comparison import comparison_table as comparison_table
+from jaxwd.report.comparison import tuning_table as tuning_table
 from jaxwd.report.page import write_report as write_report
+from jaxwd.report.summary import summary as summary
 from jaxwd.report.tables import decay_table as decay_table
 from jaxwd.report.tables import fit_table as fit_table
 from jaxwd.report.tables import result_table as result_table

@@ -195,14 +195,15 @@ def _paired_cells(study: Study, metric: str, kind: str) -> dict[str, tuple[str, 
     adjusted = holm([d.p for d in differences.values()])
     cells = {arm.name: ("reference", "") for arm in study.arms}
     for (name, difference), p in zip(differences.items(), adjusted, strict=True):
-        cells[name] = (_difference(difference, kind), _p(p))
+        cells[name] = (difference_cell(difference, kind), p_cell(p))
     for arm in study.compared():
         if study.identical(arm):
             cells[arm.name] = ("0, identical runs", "")
     return cells
 
 
-def _difference(difference: Difference, kind: str) -> str:
+def difference_cell(difference: Difference, kind: str) -> str:
+    """Return a difference with its interval, accuracies in points."""
     got, digits = difference.interval, _DIGITS.get(kind, 4)
     mean = f"{scaled(got.mean, kind):+.{digits}f}"
     if math.isnan(got.half):
@@ -211,7 +212,8 @@ def _difference(difference: Difference, kind: str) -> str:
     return f"{mean} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-def _p(adjusted: float) -> str:
+def p_cell(adjusted: float) -> str:
+    """Return a p-value, `?` where it is not known."""
     if math.isnan(adjusted):
         return "?"
     return f"{adjusted:.3f}" if adjusted >= 0.001 else "<0.001"

@@ -113,7 +113,8 @@ def _tilt(alpha: np.ndarray, lam: np.ndarray, loss: np.ndarray) -> float:
     if len(inside) < 2:
         return float("nan")
     x, best = np.array(inside).T
-    return float(stats.theilslopes(best, x)[0])
+    i, j = np.triu_indices(x.size, 1)
+    return float(np.median((best[j] - best[i]) / (x[j] - x[i])))
 
 
 def _vertex(x: np.ndarray, y: np.ndarray) -> float:
