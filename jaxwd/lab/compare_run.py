@@ -17,6 +17,7 @@ from jaxwd.lab.controls import with_controls
 from jaxwd.lab.experiment import _check, _mask
 from jaxwd.lab.records import Records
 from jaxwd.lab.study import Study
+from jaxwd.lab.tuning import plan
 from jaxwd.losses import task
 from jaxwd.report import summary, verdict, write_report
 from jaxwd.report.page import tables_of
@@ -54,7 +55,9 @@ def compared(
     """Tune and train under progress bars; return the study and which leaves decay."""
     console = Console()
     for arm in arms:
-        if not arm.tune:
+        if arm.tune:
+            plan(arm, data, flags.trials, flags.search, flags.search_seed)
+        else:
             _check(arm.recipe, data)
     arms = with_controls(arms)
     mask = _mask(arms, data)

@@ -125,12 +125,7 @@ def tune(
     if select not in SELECTS:
         raise unknown("select", select, SELECTS)
     tuned = [arm for arm in arms if arm.tune]
-    planned: dict[str, list[tuple[Values, Recipe, str]]] = {}
-    for arm in tuned:
-        tried = suggestions(arm.tune, trials, search=search, seed=search_seed)
-        planned[arm.name] = [_recipe(arm, values, data) for values in tried]
-        if all(trouble for _, _, trouble in planned[arm.name]):
-            raise InputError(f"{arm.name}: no trial can run: {planned[arm.name][0][2]}")
+    planned = {arm.name: plan(arm, data, trials, search, search_seed) for arm in tuned}
     members = [
         Arm(trial_name(name, i), recipe)
         for name, rows in planned.items()
@@ -155,6 +150,17 @@ def tune(
         )
         for arm in tuned
     }
+
+
+def plan(
+    arm: Arm, data: Dataset, trials: int, search: str, search_seed: int
+) -> list[tuple[Values, Recipe, str]]:
+    """Return the values, recipe and trouble ("" or why refused) of an arm's trials."""
+    tried = suggestions(arm.tune, trials, search=search, seed=search_seed)
+    rows = [_recipe(arm, values, data) for values in tried]
+    if all(trouble for _, _, trouble in rows):
+        raise InputError(f"{arm.name}: no trial can run: {rows[0][2]}")
+    return rows
 
 
 def trial_name(arm: str, index: int) -> str:

@@ -1,5 +1,7 @@
 """From a study to what a person reads: tables, a sentence, pictures, one page."""
 
+from jaxwd.report.basins import basin_table as basin_table
+from jaxwd.report.basins import basins as basins
 from jaxwd.report.comparison import compared as compared
 from jaxwd.report.comparison import comparison_table as comparison_table
 from jaxwd.report.comparison import tuning_table as tuning_table

@@ -34,7 +34,9 @@ class Separability:
 
 
 def separability(
-    rates: Sequence[float], strengths: Sequence[float], losses: np.ndarray
+    rates: Sequence[float] | np.ndarray,
+    strengths: Sequence[float] | np.ndarray,
+    losses: np.ndarray,
 ) -> Separability:
     """Return how separable the basin of a learning rate × λ grid is.
 
