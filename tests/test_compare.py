@@ -15,10 +15,19 @@ from test_training import TINY, digits  # noqa: F401  # a fixture
 import jaxwd as wd
 from jaxwd import cli
 from jaxwd.data import Split
-from jaxwd.lab import Arm, Budget, compare, run_study, suggestions, with_controls
+from jaxwd.lab import (
+    Arm,
+    Budget,
+    compare,
+    example_scores,
+    run_study,
+    suggestions,
+    with_controls,
+)
 from jaxwd.lab.compare_command import comparison, flags_of, with_budget
 from jaxwd.lab.optima import optima
 from jaxwd.lab.records import Records
+from jaxwd.lab.train_all import train_all
 from jaxwd.lab.tuning import blind, tune
 from jaxwd.report import (
     basin_table,
@@ -29,6 +38,7 @@ from jaxwd.report import (
     verdict,
     write_report,
 )
+from jaxwd.training import Result
 
 RATE = {"learning_rate": wd.log_range(1e-3, 1.0)}
 BOTH = {**RATE, "decay.strength": wd.log_range(1e-4, 0.1)}
@@ -296,36 +306,50 @@ def test_equal_scores_are_decided_by_the_loss(digits):  # noqa: F811
 # --- engines and records ----------------------------------------------------------
 
 
+class Engine:
+    """Trains many at once, and counts how many."""
+
+    def __init__(self, score):
+        self.score, self.batches = score, []
+
+    def __call__(self, recipes, data):
+        self.batches.append(len(recipes))
+        return [self.outcome(recipe, data) for recipe in recipes]
+
+    def outcome(self, recipe, data):
+        rows, final, message = [], None, ""
+        try:
+            run = Fake(self.score)
+            final = run(recipe, data, layout="single", on_epoch=rows.append).final
+        except wd.Diverged as error:
+            message = str(error)
+        return types.SimpleNamespace(
+            history=rows, final=final, message=message, seconds=0.1
+        )
+
+
 def test_together_gives_what_one_by_one_gives(digits):  # noqa: F811
-    """An engine that trains many at once takes the place of the loop."""
-    batches = []
-
-    def run_many(recipes, data):
-        batches.append(len(recipes))
-        outcomes = []
-        for recipe in recipes:
-            rows = []
-            try:
-                got = Fake(score)(recipe, data, layout="single", on_epoch=rows.append)
-                final, message = got.final, ""
-            except wd.Diverged as error:
-                final, message = None, str(error)
-            outcomes.append(
-                types.SimpleNamespace(
-                    history=rows, final=final, message=message, seconds=0.1
-                )
-            )
-        return outcomes
-
     score = lambda r: None if r.learning_rate > 0.5 else peaked()(r)  # noqa: E731
-    many = compare(ARMS, digits, budget=BUDGET, run_many=run_many)
+    engine = Engine(score)
+    many = compare(ARMS, digits, budget=BUDGET, run_many=engine)
     one = compared(score, digits)
-    assert batches == [16, 10]
+    assert engine.batches == [16, 10]
     assert many.tuning == one.tuning
     drop = lambda row: {k: v for k, v in row.items() if "second" not in k}  # noqa: E731
     assert {s: drop(r) for s, r in many.finals["L2"].items()} == {
         s: drop(r) for s, r in one.finals["L2"].items()
     }
+
+
+def test_together_only_what_is_missing_is_run(digits, tmp_path):  # noqa: F811
+    for seeds, batches in ((2, [4]), (2, []), (5, [6])):
+        engine = Engine(peaked())
+        study = train_all(
+            [Arm("a", TINY), Arm("b", L2)], range(seeds), digits,
+            records=Records(tmp_path), run_many=engine,
+        )  # fmt: skip
+        assert engine.batches == batches
+        assert len(study.finals["b"]) == seeds
 
 
 def test_started_again_nothing_is_run_twice(digits, tmp_path):  # noqa: F811
@@ -485,6 +509,59 @@ def test_a_plain_study_has_its_pairs_too(digits, tmp_path):  # noqa: F811
     assert "## Tuning" not in text
 
 
+# --- single examples --------------------------------------------------------------
+
+
+def test_scores_of_examples_are_those_of_the_run(digits):  # noqa: F811
+    result = wd.run(TINY, digits)
+    scores = example_scores(result, digits)
+    assert scores.shape == (digits.test.examples,)
+    assert scores.mean() == pytest.approx(result.final["test_accuracy"], abs=1e-6)
+    flipped = Split(digits.test.inputs[::-1], digits.test.targets[::-1])
+    other = dataclasses.replace(digits, test=flipped)
+    assert (example_scores(result, other) == scores[::-1]).all()
+
+
+def test_models_with_a_state_have_no_examples(digits):  # noqa: F811
+    import flax.linen as nn
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            x = nn.Dense(4)(x.reshape(len(x), -1))
+            return nn.Dense(10)(nn.BatchNorm(use_running_average=not train)(x))
+
+    recipe = dataclasses.replace(TINY, model=wd.from_linen(Net()), model_options=())
+    with pytest.raises(wd.InputError, match="keeps a state beside its parameters"):
+        example_scores(Result(recipe, [], {}, {}, 0.0, 0.0, 0.0), digits)
+
+
+def test_an_interval_over_seeds_and_examples(digits, tmp_path):  # noqa: F811
+    arms = [
+        Arm("plain", TINY),
+        Arm("strong", dataclasses.replace(L2, decay=wd.coupled(3))),
+    ]
+    budget = Budget(1, 1, 3)
+    first = compare(
+        arms, digits, budget=budget, examples=True, records=Records(tmp_path)
+    )
+    table = comparison_table(first)
+    cell = dict(zip(table.columns, table.rows[0], strict=True))["over seeds × examples"]
+    assert cell.startswith("[-")
+    assert "over seeds and test examples -" in verdict(first)
+    # What was kept beside the records is found again, and nothing is trained.
+    again = compare(
+        arms, digits, budget=budget, examples=True, records=Records(tmp_path),
+        runner=Fake(lambda r: None),
+    )  # fmt: skip
+    assert comparison_table(again).rows == table.rows
+    assert "over seeds" not in " ".join(
+        comparison_table(
+            run_study(arms, range(3), digits, runner=Fake(peaked()))
+        ).columns
+    )
+
+
 # --- grids and basins -------------------------------------------------------------
 
 
@@ -564,7 +641,8 @@ def mine(tmp_path):
 
 
 def test_compare_command_reports_and_goes_on_where_it_stopped(mine, tmp_path, capsys):
-    words = ["compare", str(mine), "--seeds", "3", "--out", str(tmp_path / "out")]
+    words = ["compare", str(mine), "--seeds", "3", "--examples"]
+    words += ["--out", str(tmp_path / "out")]
     assert cli.main(words) == 0
     printed = capsys.readouterr().out
     for heading in ("Result: accuracy", "Pairs", "Tuning", "What decay did"):
@@ -607,9 +685,10 @@ def test_defaults_of_an_experiment_are_kept_beside_those_of_a_comparison(mine):
 def test_a_comparison_that_diverges_everywhere_exits_with_three_or_two(mine, tmp_path):
     module = cli.load_experiment(str(mine))
     words = ["--learning-rate", "1e38", "--seeds", "1", "--optimizer", "adam"]
-    fixed = lambda flags, data: [  # noqa: E731
-        dataclasses.replace(arm, tune={}) for arm in module.arms(flags, data)[:1]
-    ]
+
+    def fixed(flags, data):
+        return [dataclasses.replace(module.arms(flags, data)[0], tune={})]
+
     out = ["--out", str(tmp_path / "out")]
     got = comparison("x", "?", fixed, [*words, *out], flags=module.Mine)
     assert got == 3

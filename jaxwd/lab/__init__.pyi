@@ -1,6 +1,7 @@
 from .comparing import Budget as Budget
 from .comparing import compare as compare
 from .controls import with_controls as with_controls
+from .examples import example_scores as example_scores
 from .experiment import execute as execute
 from .experiment import experiment as experiment
 from .search import suggestions as suggestions

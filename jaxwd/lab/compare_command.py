@@ -31,6 +31,9 @@ class CompareWords:
     margin: float | None = None
     """The largest difference that does not matter, in points of accuracy (default 0.5) or
     in units of the score (default: equivalence is not tested)."""
+    examples: bool = False
+    """Keep the score of every test example of the final runs, for an interval over seeds
+    and examples alike."""
 
 
 def command(words: list[str]) -> int:

@@ -99,6 +99,7 @@ def compared(
             tuning_records=trials,
             watcher=progress.final,
             tuning_watcher=progress.tuning,
+            examples=flags.examples,
             layout=flags.layout,
         )
     return study, mask

@@ -1,16 +1,18 @@
 """A fair comparison: tune every arm alike, retrain the winners, measure test once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxwd.data import Dataset
 from jaxwd.errors import InputError, require, unknown
 from jaxwd.lab.controls import CONTROLS, with_controls
+from jaxwd.lab.examples import Examples
 from jaxwd.lab.records import Records
 from jaxwd.lab.study import Arm, Study, Watcher
 from jaxwd.lab.train_all import train_all
 from jaxwd.lab.tuning import Tuned, tune
+from jaxwd.training import Recipe, run
 
 # Far from the seeds of final runs, which count from 0.
 FIRST_TUNING_SEED = 1_000_000
@@ -60,6 +62,7 @@ def compare(
     tuning_records: Records | None = None,
     watcher: Watcher | None = None,
     tuning_watcher: Watcher | None = None,
+    examples: bool = False,
     **how: Any,
 ) -> Study:
     """Tune every arm alike, retrain the winners on fresh paired seeds, and compare.
@@ -83,6 +86,8 @@ def compare(
         tuning_records: likewise of trials.
         watcher: told of every epoch of the final runs.
         tuning_watcher: told of every epoch of the trials.
+        examples: keep the score of every test example of the final runs, which then go
+            one by one, for an interval over seeds and examples.
         **how: `layout`, `runner`, `run_many` of `jaxwd.lab.train_all`.
 
     Returns:
@@ -116,6 +121,9 @@ def compare(
     able = [arm for arm in arms if arm.name not in failed]
     if not able:
         raise InputError("every trial of every arm failed; look lower for the rates")
+    kept = Examples(None if records is None else records.folder) if examples else None
+    if kept is not None:
+        how |= {"runner": _keeping(how.get("runner", run), kept), "run_many": None}
     study = train_all(
         [replace(arm, against="") for arm in able],
         range(budget.seeds),
@@ -126,6 +134,15 @@ def compare(
         **how,
     )
     study.arms, study.tuning, study.margin = list(arms), tuned, margin
+    if kept is not None:
+        study.examples = {
+            arm.name: {
+                seed: scores
+                for seed in study.finals[arm.name]
+                if (scores := kept.of(replace(arm.recipe, seed=seed))) is not None
+            }
+            for arm in able
+        }
     for arm in arms:
         if arm.name in failed:
             study.finals[arm.name], study.curves[arm.name] = {}, {}
@@ -133,6 +150,17 @@ def compare(
             n = arm.recipe.train_examples
             study.train_examples[arm.name] = n or data.train.examples
     return study
+
+
+def _keeping(runner: Callable[..., Any], kept: Examples) -> Callable[..., Any]:
+    """Return a runner that also keeps the scores of single examples."""
+
+    def train(recipe: Recipe, data: Dataset, **how: Any) -> Any:
+        result = runner(recipe, data, **how)
+        kept.keep(result, data)
+        return result
+
+    return train
 
 
 def winners(arms: Sequence[Arm], tuned: dict[str, Tuned]) -> list[Arm]:

@@ -56,6 +56,8 @@ class Study:
         tuning: arm name → `jaxwd.lab.tuning.Tuned`, of the arms that were tuned.
         margin: the largest difference of the score that does not matter, for the test
             of equivalence; None where nobody said.
+        examples: arm name → the score of every test example, by seed, for the bootstrap
+            over seeds and examples; empty where it was not asked for.
     """
 
     question: str
@@ -70,6 +72,7 @@ class Study:
     reused: int = 0
     tuning: dict[str, Any] = field(default_factory=dict)
     margin: float | None = None
+    examples: dict[str, dict[int, Any]] = field(default_factory=dict)
 
     def values(self, arm: str, metric: str) -> dict[int, float]:
         """Return a final metric of an arm, by seed."""

@@ -2,23 +2,29 @@
 
 from jaxwd.lab.controls import CONTROLS
 from jaxwd.lab.study import Arm, Study
-from jaxwd.report.comparison import PATHS, Compared, number
+from jaxwd.report.comparison import PATHS, number
+from jaxwd.report.pairs import Compared
 from jaxwd.report.tables import scaled
 
 _LEVEL = 0.05
 
 
 def beside_p(got: Compared, kind: str) -> str:
-    """Return the rest of a shown difference: sign flips, effect size, how often."""
+    """Return the rest of a shown difference: sign flips, size, how often, examples."""
     flip = f"sign-flip p {p_words(got.flip_p)}"
     if got.flip_floor >= _LEVEL:
         flip += f", with so few pairs never below {got.flip_floor:.3g}"
     wins = sum(gap > 0 for gap in got.difference.gaps)
     word = "higher" if kind == "loss" else "better"
-    return (
-        f"{flip}; g_z = {got.effect:+.2f}; {word} in {wins} of "
-        f"{got.difference.interval.n} pairs"
-    )
+    said = f"{flip}; g_z = {got.effect:+.2f}; {word} in {wins} of "
+    said += f"{got.difference.interval.n} pairs"
+    if got.wider is not None:
+        low, high = (scaled(x, kind) for x in (got.wider.low, got.wider.high))
+        digits = 2 if kind == "accuracy" else 3
+        said += (
+            f"; over seeds and test examples {low:+.{digits}f} to {high:+.{digits}f}"
+        )
+    return said
 
 
 def equivalent(study: Study, arms: list[Arm], found: dict[str, Compared]) -> list[str]:

@@ -1,153 +1,31 @@
-"""What the pairs say of each arm, and what tuning found: numbers first, then tables."""
+"""What the pairs say of each arm, and what tuning found, as tables."""
 
 import math
-from dataclasses import dataclass
 
-import numpy as np
-
-from jaxwd.lab.statistics import (
-    Difference,
-    Equivalence,
-    Share,
-    SignFlip,
-    effect_size,
-    equivalence,
-    holm,
-    improvement,
-    paired,
-    pairs_needed,
-    sign_flip,
-    without_spread,
-)
-from jaxwd.lab.study import Study
+from jaxwd.lab.statistics import Share
+from jaxwd.lab.study import Arm, Study
 from jaxwd.lab.tuning import Tuned
+from jaxwd.report.pairs import Compared, compared
 from jaxwd.report.table import Table
-from jaxwd.report.tables import difference_cell, p_cell, scaled
+from jaxwd.report.tables import difference_cell, digits, p_cell, scaled
 
+_WIDER = "over seeds × examples"
 PATHS = {"decay.strength": "λ", "learning_rate": "learning rate"}
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One arm against its reference, over the seeds both finished.
-
-    Attributes:
-        difference: mean, interval, t p-value.
-        p: that p-value, adjusted by Holm over the arms.
-        flip: the sign-flip test.
-        flip_p: its p-value, adjusted likewise.
-        flip_floor: the smallest such value that so few pairs can give.
-        effect: g_z.
-        better: in how many pairs it was better.
-        same: the test of equivalence; None without a margin.
-        same_p: its p-value, adjusted likewise.
-        needed: pairs that find a difference of the margin four times out of five; None
-            without a margin or a spread.
-    """
-
-    difference: Difference
-    p: float
-    flip: SignFlip
-    flip_p: float
-    flip_floor: float
-    effect: float
-    better: Share
-    same: Equivalence | None
-    same_p: float
-    needed: int | None
-
-
-def compared(study: Study, metric: str = "") -> dict[str, Compared]:
-    """Return arm name → what the pairs say, for every arm that has pairs.
-
-    Args:
-        study: what came out.
-        metric: a final metric; default the test score. Equivalence is asked of the
-            score only, which the margin is of.
-    """
-    score = f"test_{study.score}"
-    metric = metric or score
-    found = {}
-    for arm in study.compared():
-        a, b = study.pairs(arm, metric)
-        if a:
-            found[arm.name] = paired(a, b)
-    margin = study.margin if metric == score else None
-    flips = {name: sign_flip(d.gaps) for name, d in found.items()}
-    same = {
-        name: None if margin is None else equivalence(d.gaps, margin)
-        for name, d in found.items()
-    }
-    adjusted = (
-        holm([d.p for d in found.values()]),
-        holm([flip.p for flip in flips.values()]),
-        holm([math.nan if s is None else s.p for s in same.values()]),
-    )
-    return {
-        name: Compared(
-            d,
-            p,
-            flips[name],
-            flip_p,
-            min(1.0, len(found) * flips[name].smallest),
-            effect_size(d.gaps),
-            improvement(d.gaps),
-            same[name],
-            same_p,
-            _needed(d, margin),
-        )
-        for (name, d), p, flip_p, same_p in zip(found.items(), *adjusted, strict=True)
-    }
 
 
 def comparison_table(study: Study) -> Table:
     """Return effect size, both p-values, how often, equivalence, and pairs needed."""
-    kind = study.score
-    margin = "" if study.margin is None else f"±{_number(study.margin, kind)}"
-    rows = []
     found = compared(study)
-    for arm in study.compared():
-        name = f"{arm.name} − {study.reference(arm)}"
-        if arm.name not in found:
-            rows.append((name, "0", "no pairs", "", "", "", "", "", "", ""))
-            continue
-        got = found[arm.name]
-        rows.append(
-            (
-                name,
-                str(got.difference.interval.n),
-                difference_cell(got.difference, kind)
-                if not study.identical(arm)
-                else "0, identical runs",
-                _plain(got.effect),
-                p_cell(got.p),
-                p_cell(got.flip_p),
-                f"{got.better.mean:.2f} [{got.better.low:.2f}, {got.better.high:.2f}]",
-                "" if got.same is None else p_cell(got.same_p),
-                "" if got.needed is None else f"{got.needed:,}",
-                _plain(got.difference.correlation),
-            )
-        )
-    columns = (
-        "pair",
-        "n",
-        f"Δ test {kind}",
-        "g_z",
-        "t p",
-        "sign-flip p",
-        "P(better)",
-        f"within {margin} p",
-        f"n for {margin}",
-        "ρ",
-    )
-    if not margin:
-        rows = [row[:7] + row[9:] for row in rows]
-        columns = columns[:7] + columns[9:]
+    within = "" if study.margin is None else f"±{scaled(study.margin, study.score):g}"
+    rows = [_cells(study, arm, found.get(arm.name), within) for arm in study.compared()]
+    wider = any(got.wider for got in found.values())
+    left_out = [] if wider else [_WIDER]
+    columns = tuple(name for name in max(rows, key=len) if name not in left_out)
     floor = min((got.flip_floor for got in found.values()), default=1.0)
     return Table(
         "Pairs",
         columns,
-        tuple(rows),
+        tuple(tuple(row.get(name, "") for name in columns) for row in rows),
         "Differences are paired by seed, with 95 % t-intervals. g_z is the paired d_z "
         "with Hedges' small-sample correction. p-values are two-sided and adjusted by "
         f"Holm over the arms; the exact sign-flip test assumes no distribution, and "
@@ -155,10 +33,16 @@ def comparison_table(study: Study) -> Table:
         "in which the arm was better, ties one half, with its Clopper–Pearson interval. ρ "
         "is the correlation within pairs."
         + (
-            f" Within {margin}: two one-sided tests of equivalence, adjusted likewise; "
-            f"n for {margin}: pairs that find such a difference four times out of five, "
+            f" Within {within}: two one-sided tests of equivalence, adjusted likewise; "
+            f"n for {within}: pairs that find such a difference four times out of five, "
             "if pairs vary as they did here."
-            if margin
+            if within
+            else ""
+        )
+        + (
+            " Over seeds × examples: the same difference with the 95 % interval of a "
+            "two-way bootstrap, which speaks of other test sets too."
+            if wider
             else ""
         ),
         optional=("ρ", "g_z", "n"),
@@ -223,14 +107,37 @@ def _best(tuned: Tuned, score: str) -> str:
     return f"{scaled(best.validation, score):.4g}"
 
 
-def _needed(difference: Difference, margin: float | None) -> int | None:
-    if margin is None or without_spread(difference.gaps):
-        return None
-    return pairs_needed(margin, float(np.std(difference.gaps, ddof=1)))
+def _cells(study: Study, arm: Arm, got: Compared | None, within: str) -> dict[str, str]:
+    """Return column → cell of one pair of arms."""
+    kind, pair = study.score, f"{arm.name} − {study.reference(arm)}"
+    if got is None:
+        return {"pair": pair, "n": "0", f"Δ test {kind}": "no pairs"}
+    same = study.identical(arm)
+    difference = "0, identical runs" if same else difference_cell(got.difference, kind)
+    share = got.better
+    cells = {
+        "pair": pair,
+        "n": str(got.difference.interval.n),
+        f"Δ test {kind}": difference,
+        "g_z": _plain(got.effect),
+        "t p": p_cell(got.p),
+        "sign-flip p": p_cell(got.flip_p),
+        "P(better)": f"{share.mean:.2f} [{share.low:.2f}, {share.high:.2f}]",
+        _WIDER: _interval(got.wider, kind),
+    }
+    if got.same is not None:
+        cells[f"within {within} p"] = p_cell(got.same_p)
+        cells[f"n for {within}"] = "" if got.needed is None else f"{got.needed:,}"
+    return cells | {"ρ": _plain(got.difference.correlation)}
 
 
-def _number(value: float, kind: str) -> str:
-    return f"{scaled(value, kind):g}"
+def _interval(share: Share | None, kind: str) -> str:
+    if share is None:
+        return ""
+    low, high = (
+        f"{scaled(x, kind):+.{digits(kind)}f}" for x in (share.low, share.high)
+    )
+    return f"[{low}, {high}]"
 
 
 def _plain(value: float) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from jaxwd.lab.study import Study
-from jaxwd.report.comparison import compared
+from jaxwd.report.pairs import compared
 from jaxwd.report.verdict import verdict
 
 

@@ -146,6 +146,11 @@ def compare_all(study: Study, metric: str) -> dict[str, Difference]:
     return found
 
 
+def digits(kind: str) -> int:
+    """Return how many digits stand behind the point: of accuracies two, in percent."""
+    return _DIGITS.get(kind, 4)
+
+
 def scaled(value: float, kind: str) -> float:
     """Return accuracies in percent, everything else as it is."""
     return 100 * value if kind == "accuracy" else value

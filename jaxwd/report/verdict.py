@@ -5,7 +5,7 @@ import math
 from jaxwd.lab.statistics import interval
 from jaxwd.lab.study import Arm, Study
 from jaxwd.report import claims
-from jaxwd.report.comparison import Compared, compared
+from jaxwd.report.pairs import Compared, compared
 from jaxwd.report.tables import scaled
 
 _LEVEL = 0.05
