@@ -20,7 +20,7 @@ USAGE = f"""jaxwd {__version__}: the weight-decay laboratory for JAX
 usage: jaxwd COMMAND [ARGUMENTS]
 
   run EXPERIMENT [FLAGS]   train an experiment's arms, print its tables, write a report;
-                           EXPERIMENT is a file or one of: article, optimizers
+                           EXPERIMENT is a file or a name such as article, optimizers
                            (`jaxwd run article --help` lists the flags)
   compare EXPERIMENT [FLAGS]
                            tune every arm alike on validation data, retrain the winners

@@ -451,10 +451,10 @@ def test_neither_shown_says_how_many_pairs_it_takes(digits):  # noqa: F811
     study = compared(peaked(spread=0.02), digits, margin=0.001)
     text = verdict(study)
     assert "no difference to plain is shown for L2" in text
-    column = dict(zip(comparison_table(study).columns, comparison_table(study).rows[0],
-                      strict=True))  # fmt: skip
+    table = comparison_table(study)
+    needed = dict(zip(table.columns, table.rows[0], strict=True))["n for ±0.1"]
     assert (
-        f"To find a difference of 0.1 points takes {column['n for ±0.1']} pairs" in text
+        f"To find one of 0.1 points four times out of five takes {needed} pairs" in text
     )
 
 

@@ -36,7 +36,7 @@ def example_scores(result: Result, data: Dataset) -> np.ndarray:
     >>> data = wd.load("friedman")
     >>> result = wd.run(recipe, data)
     >>> scores = example_scores(result, data)
-    >>> abs(scores.mean() - result.final["test_negative_mse"]) < 1e-5
+    >>> bool(abs(scores.mean() - result.final["test_negative_mse"]) < 1e-5)
     True
     """
     recipe = result.recipe

@@ -60,7 +60,8 @@ def needed(study: Study, arms: list[Arm], found: dict[str, Compared]) -> str:
         return ""
     low, high = f"{counts[0]:,}", f"{counts[-1]:,}"
     many = low if low == high else f"{low} to {high}"
-    return f"To find a difference of {margin_words(study, '')} takes {many} pairs."
+    size = margin_words(study, "")
+    return f"To find one of {size} four times out of five takes {many} pairs."
 
 
 def tuning(study: Study) -> list[str]:
