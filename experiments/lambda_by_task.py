@@ -34,8 +34,8 @@ class TaskFlags(Flags):
     epochs: int = 20
     scales: tuple[float, ...] = (10.0, 100.0)
     """c: what targets are multiplied by, beside 1."""
-    trials: int = 49
-    """Cells of each grid of learning rates × λ: a square."""
+    trials: int = 51
+    """Cells of each grid: three learning rates × as many λ as that leaves."""
 
 
 def tasks(data, scales):
@@ -82,7 +82,7 @@ def execute(flags):
         raise InputError(f"{data.name} is no regression of one target; use friedman")
     folder = flags.out or pathlib.Path("runs/lambda_by_task")
     ranges = {
-        "learning_rate": wd.log_range(1e-3, 1e-1),
+        "learning_rate": wd.choices(0.003, 0.01, 0.03),
         "decay.strength": wd.log_range(LOW, HIGH),
     }
     found, todo = {}, tasks(data, flags.scales)
@@ -106,7 +106,7 @@ def answer(found, todo, folder):
     """Print and write each task's log₁₀ λ*, and its paired distance to regression's."""
     from rich.console import Console
 
-    from jaxwd.lab import interval, paired
+    from jaxwd.lab import holm, interval, paired
     from jaxwd.report.table import Table
 
     places = {
@@ -114,29 +114,36 @@ def answer(found, todo, folder):
         for name, best in found.items()
     }
     rows, reference = [], places["regression"]
+    pairs = {}
+    for name in todo:
+        seeds = sorted(places[name].keys() & reference.keys())
+        if seeds and name != "regression":
+            both = ([place[s] for s in seeds] for place in (places[name], reference))
+            pairs[name] = paired(*both)
+    adjusted = dict(zip(pairs, holm([d.p for d in pairs.values()]), strict=True))
     for name, (_, shift) in todo.items():
-        mine = places[name]
-        seeds = sorted(mine.keys() & reference.keys())
-        if not seeds:
+        if not places[name]:
             rows.append((name, "0", "diverged", "", "", ""))
             continue
-        at = interval(list(mine.values()))
-        ends = sum(not 1.01 * LOW < 10**x < 0.99 * HIGH for x in mine.values())
-        d = paired([mine[s] for s in seeds], [reference[s] for s in seeds])
-        gap = d.interval
-        far = f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
+        at = interval(list(places[name].values()))
+        ends = sum(not 1.01 * LOW < 10**x < 0.99 * HIGH for x in places[name].values())
+        p = adjusted.get(name, math.nan)
+        far = pairs[name].interval if name in pairs else None
         rows.append(
             (
                 name,
                 f"{at.n}, {ends} at an end" if ends else str(at.n),
                 f"{at.mean:.2f} ± {at.half:.2f}",
-                "reference" if name == "regression" else far,
+                f"{far.mean:+.2f} [{far.low:+.2f}, {far.high:+.2f}]" if far else "",
                 "–" if shift is None else f"{shift:+.2f}",
-                "" if name == "regression" or math.isnan(d.p) else f"{d.p:.3f}",
+                "" if math.isnan(p) else f"{p:.3f}",
             )
         )
     columns = ("task", "n", "log₁₀ λ*", "− regression", "predicted", "p")
-    note = "λ* has the lowest validation loss of its seed's grid; 95 % t-intervals, paired."
+    note = (
+        "λ* has the lowest validation loss of its seed's grid. Differences are paired by "
+        "seed, with 95 % t-intervals; p is of the paired t-test, adjusted by Holm."
+    )
     table = Table("The best λ by task", columns, tuple(rows), note)
     Console().print(table.rich())
     question = (__doc__ or "").splitlines()[0]

@@ -40,7 +40,7 @@ TRIALS = {
     "coupled_vs_decoupled": ["--trials", "2"],
     "controls_cautious": ["--trials", "2"],
     "lr_by_lambda": ["--trials", "9"],
-    "lambda_by_task": ["--trials", "4"],
+    "lambda_by_task": ["--trials", "6"],
 }
 
 

@@ -1,6 +1,7 @@
 """A fair comparison: equal budgets, no look at the test split, sentences from numbers."""
 
 import dataclasses
+import io
 import json
 import math
 import types
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from test_study import Fake, noise
 from test_training import TINY, digits  # noqa: F401  # a fixture
 
@@ -25,6 +27,7 @@ from jaxwd.lab import (
     with_controls,
 )
 from jaxwd.lab.compare_command import comparison, flags_of, with_budget
+from jaxwd.lab.comparison_progress import comparison_progress
 from jaxwd.lab.optima import optima
 from jaxwd.lab.records import Records
 from jaxwd.lab.train_all import train_all
@@ -657,6 +660,29 @@ def test_compare_command_reports_and_goes_on_where_it_stopped(mine, tmp_path, ca
     assert [len(t["trials"]) for t in told["tuning"].values()] == [3, 3]
     assert told["compared"]["L2"]["difference"]["interval"]["n"] == 3
     assert told["verdict"] in " ".join(again.split())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_counts_trials_and_seeds_with_time_left(terminal):
+    console = Console(
+        record=True, force_terminal=terminal, width=100, file=io.StringIO()
+    )
+    with comparison_progress(["plain", "L2"], 4, 2, "accuracy", console) as drawn:
+        for i, score in enumerate((0.5, 0.7)):
+            row = {"validation_accuracy": score, "seconds": 1.0}
+            drawn.tuning.epoch("L2", 9, row)
+            drawn.tuning.done(f"L2, trial {i + 1}", 9, row, False)
+        drawn.tuning.done("L2, trial 3", 9, "the loss became nan", False)
+        drawn.final.done("L2", 0, {"validation_accuracy": 0.6, "seconds": 1.0}, True)
+        assert drawn.bar.tasks[0].completed == drawn.bar.tasks[0].total == 8
+        console.print(drawn)
+    text = " ".join(console.export_text().split())
+    assert "diverged L2, trial 3, seed 9: the loss became nan" in text
+    assert "L2 3 0.7000 1 0.6000" in text  # trials, best, seeds, mean
+    assert (
+        "L2, trial 2, seed 9: validation accuracy 0.7000, 1.0 s" in text
+    ) != terminal
+    assert "8/8 epochs" in text
 
 
 def test_compare_takes_any_experiment_and_margins_of_regressions(tmp_path, capsys):

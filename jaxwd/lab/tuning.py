@@ -4,8 +4,9 @@ Trials never see the test split: their data carries zeros in its place, and test
 metrics are taken out of what a trial returns. So no choice can be made on them.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -157,7 +158,8 @@ def plan(
 ) -> list[tuple[Values, Recipe, str]]:
     """Return the values, recipe and trouble ("" or why refused) of an arm's trials."""
     tried = suggestions(arm.tune, trials, search=search, seed=search_seed)
-    rows = [_recipe(arm, values, data) for values in tried]
+    part = functools.cache(lambda n: data if n is None else data.take(n))
+    rows = [_recipe(arm, values, part) for values in tried]
     if all(trouble for _, _, trouble in rows):
         raise InputError(f"{arm.name}: no trial can run: {rows[0][2]}")
     return rows
@@ -168,7 +170,9 @@ def trial_name(arm: str, index: int) -> str:
     return f"{arm}, trial {index + 1}"
 
 
-def _recipe(arm: Arm, values: Values, data: Dataset) -> tuple[Values, Recipe, str]:
+def _recipe(
+    arm: Arm, values: Values, part: Callable[[int | None], Dataset]
+) -> tuple[Values, Recipe, str]:
     """Return the trial's recipe, and why it cannot be run."""
     from jaxwd.lab.varying import vary
 
@@ -179,8 +183,7 @@ def _recipe(arm: Arm, values: Values, data: Dataset) -> tuple[Values, Recipe, st
     try:
         for path, value in values:
             recipe = vary(recipe, path, value)
-        n = recipe.train_examples
-        check(recipe, data if n is None else data.take(n))
+        check(recipe, part(recipe.train_examples))
     except InputError as error:  # such as λ too large for this learning rate
         return values, recipe, str(error)
     return values, recipe, ""
