@@ -112,13 +112,13 @@ def _cells(study: Study, arm: Arm, got: Compared | None, within: str) -> dict[st
     kind, pair = study.score, f"{arm.name} − {study.reference(arm)}"
     if got is None:
         return {"pair": pair, "n": "0", f"Δ test {kind}": "no pairs"}
-    same = study.identical(arm)
-    difference = "0, identical runs" if same else difference_cell(got.difference, kind)
-    share = got.better
+    share, n = got.better, str(got.difference.interval.n)
+    if study.identical(arm):
+        return {"pair": pair, "n": n, f"Δ test {kind}": "0, identical runs"}
     cells = {
         "pair": pair,
-        "n": str(got.difference.interval.n),
-        f"Δ test {kind}": difference,
+        "n": n,
+        f"Δ test {kind}": difference_cell(got.difference, kind),
         "g_z": _plain(got.effect),
         "t p": p_cell(got.p),
         "sign-flip p": p_cell(got.flip_p),

@@ -81,18 +81,21 @@ def compared(study: Study, metric: str = "") -> dict[str, Compared]:
         name: None if margin is None else equivalence(d.gaps, margin)
         for name, d in found.items()
     }
+    # Arms whose runs are the reference's own ask nothing, and cost the others nothing.
+    asked = {arm.name for arm in study.compared() if not study.identical(arm)}
     adjusted = (
-        holm([d.p for d in found.values()]),
-        holm([flip.p for flip in flips.values()]),
-        holm([math.nan if s is None else s.p for s in same.values()]),
+        holm([d.p if name in asked else math.nan for name, d in found.items()]),
+        holm([f.p if name in asked else math.nan for name, f in flips.items()]),
+        holm([s.p if s and name in asked else math.nan for name, s in same.items()]),
     )
+    family = max(len(asked & found.keys()), 1)
     return {
         name: Compared(
             d,
             p,
             flips[name],
             flip_p,
-            min(1.0, len(found) * flips[name].smallest),
+            min(1.0, family * flips[name].smallest),
             effect_size(d.gaps),
             improvement(d.gaps),
             same[name],

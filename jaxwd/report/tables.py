@@ -197,13 +197,15 @@ def _reference(study: Study) -> str:
 def _paired_cells(study: Study, metric: str, kind: str) -> dict[str, tuple[str, str]]:
     """Return arm name → (difference with interval, p adjusted by Holm)."""
     differences = compare_all(study, metric)
-    adjusted = holm([d.p for d in differences.values()])
+    same = {arm.name for arm in study.compared() if study.identical(arm)}
+    adjusted = holm(
+        [math.nan if name in same else d.p for name, d in differences.items()]
+    )
     cells = {arm.name: ("reference", "") for arm in study.arms}
     for (name, difference), p in zip(differences.items(), adjusted, strict=True):
         cells[name] = (difference_cell(difference, kind), p_cell(p))
-    for arm in study.compared():
-        if study.identical(arm):
-            cells[arm.name] = ("0, identical runs", "")
+    for name in same:
+        cells[name] = ("0, identical runs", "")
     return cells
 
 
