@@ -49,6 +49,9 @@ from .errors import InputError as InputError
 from .guide import convert as convert
 from .guide import recommend as recommend
 from .guide import scale as scale
+from .lab.ranges import choices as choices
+from .lab.ranges import linear_range as linear_range
+from .lab.ranges import log_range as log_range
 from .masks import by_depth as by_depth
 from .masks import by_ndim as by_ndim
 from .masks import everything as everything

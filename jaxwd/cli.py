@@ -21,8 +21,11 @@ USAGE = f"""jaxwd {__version__}: the weight-decay laboratory for JAX
 usage: jaxwd COMMAND [ARGUMENTS]
 
   run EXPERIMENT [FLAGS]   train an experiment's arms, print its tables, write a report;
-                           EXPERIMENT is a file or one of: article, optimizers
+                           EXPERIMENT is a file or a name such as article, optimizers
                            (`jaxwd run article --help` lists the flags)
+  compare EXPERIMENT [FLAGS]
+                           tune every arm alike on validation data, retrain the winners
+                           on fresh paired seeds, and say what differs
   sweep EXPERIMENT [FLAGS] train its grid in as few programs as it has structures, into a
                            ledger; the same command goes on where it was stopped
   report RUNS              one HTML file of a folder of results, to open offline or mail
@@ -188,6 +191,7 @@ def doctor(words: list[str]) -> int:
 # Each is `command(words)` of a module that is loaded when it is called.
 ELSEWHERE = {
     "explain": "jaxwd.probe.command",
+    "compare": "jaxwd.lab.compare_command",
     "sweep": "jaxwd.lab.sweep",
     "ledger": "jaxwd.lab.ledger.command",
     "report": "jaxwd.report.command",

@@ -35,12 +35,26 @@ def run(*words, **options):
     )
 
 
+# Fewer trials where arms are tuned, and what a page of its own kind shows.
+TRIALS = {
+    "coupled_vs_decoupled": ["--trials", "2"],
+    "controls_cautious": ["--trials", "2"],
+    "lr_by_lambda": ["--trials", "9"],
+    "lambda_by_task": ["--trials", "6"],
+}
+
+
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda p: p.stem)
 def test_every_experiment_runs_for_three_steps(file, tmp_path, capsys):
-    model = ["--model", "mlp"] if file.stem != "article" else []
-    code = cli.main(["run", str(file), *BRIEF, *model, "--out", str(tmp_path / "out")])
+    words = ["--model", "mlp"] if file.stem != "article" else []
+    words += TRIALS.get(file.stem, [])
+    code = cli.main(["run", str(file), *BRIEF, *words, "--out", str(tmp_path / "out")])
     printed = capsys.readouterr()
     assert code == 0, printed.err
+    if file.stem == "lambda_by_task":
+        assert "The best λ by task" in printed.out
+        assert (tmp_path / "out" / "report.md").exists()
+        return
     assert "Result: accuracy" in printed.out
     assert "What decay did" in printed.out
     assert (tmp_path / "out" / "report.md").exists()
@@ -105,6 +119,13 @@ def test_importing_loads_nothing_it_does_not_use():
         (["rnu"], "unknown command 'rnu'; did you mean 'run'"),
         (["run"], "run needs an experiment"),
         (["run", "artcle"], "did you mean 'article'"),
+        (["compare"], "compare needs an experiment"),
+        (["compare", "artcle"], "did you mean 'article'"),
+        (["compare", "article", "--trials", "0"], "--trials=0 is not allowed"),
+        (["compare", "article", "--margin", "0"], "--margin=0 is not allowed"),
+        (["compare", "lambda_by_task"], "has no arms(flags, data)"),
+        (["compare", "lr_by_lambda", "--trials", "10"], "trials=10 makes no grid"),
+        (["compare", "lr_by_lambda", "--search", "sobol"], "draws no heat map"),
         (["run", "nothing.py"], "is no file"),
         (["list", "optimisers"], "did you mean 'optimizers'"),
         (["data", "digitss"], "did you mean 'digits'"),
@@ -211,7 +232,8 @@ def main(arguments=None):
 
 
 @pytest.mark.parametrize(
-    "command", ["data", "list", "doctor", "run", "convert", "recommend", "ledger"]
+    "command",
+    ["data", "list", "doctor", "run", "compare", "convert", "recommend", "ledger"],
 )
 def test_every_command_has_help(command):
     got = run(command, "--help")

@@ -1,6 +1,6 @@
 """Run arms × seeds, paired, and gather what a table needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from jaxwd.decay import Shrink
 from jaxwd.errors import InputError, unknown
 from jaxwd.lab.ledger import Ledger
 from jaxwd.lab.provenance import provenance, run_key
+from jaxwd.lab.ranges import Range
 from jaxwd.lab.turns import Turn, Watcher, endings
 from jaxwd.losses import task
 from jaxwd.training import Recipe, run
@@ -24,11 +25,19 @@ class Arm:
         name: how tables call it.
         recipe: its training; the seed is left open.
         against: name of the arm it is compared with; default the study's first.
+        tune: path of the recipe → `log_range`, `linear_range` or `choices`, each in
+            the scheme's own unit; `jaxwd.lab.compare` looks for the best there. Empty:
+            the recipe as it is.
+        follows: name of the arm whose winner this control changes; see `control`.
+        control: a row of `jaxwd.lab.controls.CONTROLS`.
     """
 
     name: str
     recipe: Recipe
     against: str = ""
+    tune: Mapping[str, Range] = field(default_factory=dict, hash=False)
+    follows: str = ""
+    control: str = ""
 
 
 @dataclass
@@ -46,6 +55,11 @@ class Study:
         diverged: arm name → message of every seed that diverged, by seed.
         provenance: versions, commit, hardware, command.
         reused: how many runs were taken from earlier starts of the same command.
+        tuning: arm name → `jaxwd.lab.tuning.Tuned`, of the arms that were tuned.
+        margin: the largest difference of the score that does not matter, for the test
+            of equivalence; None where nobody said.
+        examples: arm name → the score of every test example, by seed, for the bootstrap
+            over seeds and examples; empty where it was not asked for.
     """
 
     question: str
@@ -58,6 +72,9 @@ class Study:
     diverged: dict[str, dict[int, str]] = field(default_factory=dict)
     provenance: Row = field(default_factory=dict)
     reused: int = 0
+    tuning: dict[str, Any] = field(default_factory=dict)
+    margin: float | None = None
+    examples: dict[str, dict[int, Any]] = field(default_factory=dict)
 
     def values(self, arm: str, metric: str) -> dict[int, float]:
         """Return a final metric of an arm, by seed."""
@@ -82,6 +99,14 @@ class Study:
         """Return the arm's realised shrink over the run."""
         return arm.recipe.shrink(self.train_examples[arm.name])
 
+    def keep(self, arm: str, seed: int, outcome: Row | str, curve: list[Row]) -> None:
+        """Take in how a run ended: its final metrics, or a message where it diverged."""
+        if isinstance(outcome, str):
+            self.diverged[arm][seed] = outcome
+        else:
+            self.finals[arm][seed] = outcome
+            self.curves[arm][seed] = curve
+
     def identical(self, arm: Arm) -> bool:
         """Say whether every run of the arm ended exactly as its reference's did."""
         mine, other = self.finals[arm.name], self.finals[self.reference(arm)]
@@ -97,6 +122,35 @@ def _timeless(final: Row) -> Row:
     return {
         k: v for k, v in final.items() if k not in (*left_out, "penalty", "decay_share")
     }
+
+
+def new_study(
+    arms: Sequence[Arm], seeds: Sequence[int], data: Dataset, question: str
+) -> Study:
+    """Return a study of which nothing has been run yet.
+
+    Raises:
+        InputError: as `run_study`.
+    """
+    names = [arm.name for arm in arms]
+    if not names or not seeds:
+        raise InputError(
+            f"a study needs arms and seeds; given {len(names)} and {len(seeds)}"
+        )
+    if len(set(names)) < len(names):
+        raise InputError(f"two arms share a name: {', '.join(names)}")
+    for arm in arms:
+        if arm.against and arm.against not in names:
+            raise unknown("reference arm", arm.against, names)
+    examples = {
+        arm.name: arm.recipe.train_examples or data.train.examples for arm in arms
+    }
+    study = Study(question, list(arms), str(data), examples, task(data.task).score_name)
+    study.finals = {name: {} for name in names}
+    study.curves = {name: {} for name in names}
+    study.diverged = {name: {} for name in names}
+    study.provenance = provenance()
+    return study
 
 
 def run_study(
@@ -130,24 +184,7 @@ def run_study(
         InputError: fewer than one arm or seed, two arms of one name, or an arm
             compared with one that is not there.
     """
-    names = [arm.name for arm in arms]
-    if not names or not seeds:
-        raise InputError(
-            f"a study needs arms and seeds; given {len(names)} and {len(seeds)}"
-        )
-    if len(set(names)) < len(names):
-        raise InputError(f"two arms share a name: {', '.join(names)}")
-    for arm in arms:
-        if arm.against and arm.against not in names:
-            raise unknown("reference arm", arm.against, names)
-    examples = {
-        arm.name: arm.recipe.train_examples or data.train.examples for arm in arms
-    }
-    study = Study(question, list(arms), str(data), examples, task(data.task).score_name)
-    study.finals = {name: {} for name in names}
-    study.curves = {name: {} for name in names}
-    study.diverged = {name: {} for name in names}
-    study.provenance = provenance()
+    study = new_study(arms, seeds, data, question)
     fingerprint = "" if ledger is None else data.fingerprint()
     turns = []
     for seed in seeds:
@@ -166,9 +203,5 @@ def run_study(
     for turn in turns:  # in their order, also where another process was at some
         outcome, curve, reused = ended[turn.arm, turn.seed]
         study.reused += reused
-        if isinstance(outcome, str):
-            study.diverged[turn.arm][turn.seed] = outcome
-        else:
-            study.finals[turn.arm][turn.seed] = outcome
-            study.curves[turn.arm][turn.seed] = curve
+        study.keep(turn.arm, turn.seed, outcome, curve)
     return study

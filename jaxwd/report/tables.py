@@ -146,6 +146,11 @@ def compare_all(study: Study, metric: str) -> dict[str, Difference]:
     return found
 
 
+def digits(kind: str) -> int:
+    """Return how many digits stand behind the point: of accuracies two, in percent."""
+    return _DIGITS.get(kind, 4)
+
+
 def scaled(value: float, kind: str) -> float:
     """Return accuracies in percent, everything else as it is."""
     return 100 * value if kind == "accuracy" else value
@@ -192,17 +197,20 @@ def _reference(study: Study) -> str:
 def _paired_cells(study: Study, metric: str, kind: str) -> dict[str, tuple[str, str]]:
     """Return arm name → (difference with interval, p adjusted by Holm)."""
     differences = compare_all(study, metric)
-    adjusted = holm([d.p for d in differences.values()])
+    same = {arm.name for arm in study.compared() if study.identical(arm)}
+    adjusted = holm(
+        [math.nan if name in same else d.p for name, d in differences.items()]
+    )
     cells = {arm.name: ("reference", "") for arm in study.arms}
     for (name, difference), p in zip(differences.items(), adjusted, strict=True):
-        cells[name] = (_difference(difference, kind), _p(p))
-    for arm in study.compared():
-        if study.identical(arm):
-            cells[arm.name] = ("0, identical runs", "")
+        cells[name] = (difference_cell(difference, kind), p_cell(p))
+    for name in same:
+        cells[name] = ("0, identical runs", "")
     return cells
 
 
-def _difference(difference: Difference, kind: str) -> str:
+def difference_cell(difference: Difference, kind: str) -> str:
+    """Return a difference with its interval, accuracies in points."""
     got, digits = difference.interval, _DIGITS.get(kind, 4)
     mean = f"{scaled(got.mean, kind):+.{digits}f}"
     if math.isnan(got.half):
@@ -211,7 +219,8 @@ def _difference(difference: Difference, kind: str) -> str:
     return f"{mean} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-def _p(adjusted: float) -> str:
+def p_cell(adjusted: float) -> str:
+    """Return a p-value, `?` where it is not known."""
     if math.isnan(adjusted):
         return "?"
     return f"{adjusted:.3f}" if adjusted >= 0.001 else "<0.001"

@@ -2,9 +2,11 @@
 
 import math
 
-from jaxwd.lab.statistics import Difference, holm, interval
+from jaxwd.lab.statistics import interval
 from jaxwd.lab.study import Arm, Study
-from jaxwd.report.tables import compare_all, scaled
+from jaxwd.report import claims
+from jaxwd.report.pairs import Compared, compared
+from jaxwd.report.tables import scaled
 
 _LEVEL = 0.05
 
@@ -13,76 +15,90 @@ def verdict(study: Study) -> str:
     """Return what the study shows, in a few plain sentences.
 
     An arm is said to differ only if its Holm-adjusted p is below 0.05. Otherwise the
-    sentence says that nothing is shown, and how large a difference would have shown.
-    The data loss is spoken of only where it differs.
+    sentence says that nothing is shown, and how large a difference would have shown;
+    with a margin, equivalence may be shown instead. The data loss is spoken of only
+    where it differs.
     """
     metric = f"test_{study.score}"
     said = _diverged(study)
-    differences = compare_all(study, metric)
-    if not differences:
-        return " ".join([*said, "There is nothing to compare."])
-    if max(d.interval.n for d in differences.values()) < 2:
-        return " ".join([*said, "One seed an arm shows nothing; run at least three."])
-    seeds = _join(
-        [str(n) for n in sorted({d.interval.n for d in differences.values()})]
-    )
-    shown, unshown = _sorted_out(study, differences, study.score)
+    found = compared(study)
+    numbers = sorted({got.difference.interval.n for got in found.values()})
+    tuned = claims.tuning(study)
+    if not numbers:
+        return " ".join([*said, "There is nothing to compare.", *tuned])
+    if numbers[-1] < 2:
+        alone = "One seed an arm shows nothing; run at least three."
+        return " ".join([*said, alone, *tuned])
+    seeds = _join([str(n) for n in numbers])
+    shown, unshown = _sorted_out(study, found, study.score)
     said += [
         f"{arm.name} gave exactly the runs of {study.reference(arm)}."
         for arm in study.compared()
         if study.identical(arm)
     ]
     where = f"On test {study.score} with {seeds} paired seeds"
-    if shown:
-        said.append(f"{where}, {'; '.join(shown)}.")
-    if unshown:
-        rest = _unshown(study, unshown, differences)
-        said.append(rest[0].upper() + rest[1:] if shown else f"{where} {rest}")
-    lower, _ = _sorted_out(study, compare_all(study, "test_loss"), "loss")
+    settled = [
+        sentence
+        for claim in (claims.equivalent, claims.equal)
+        for sentence in claim(study, unshown, found)
+    ]
+    open_ = [
+        arm
+        for arm in unshown
+        if not claims.equivalent(study, [arm], found)
+        and not claims.equal(study, [arm], found)
+    ]
+    if shown or settled:
+        said.append(f"{where}, {'; '.join([*shown, *settled])}.")
+    if open_:
+        rest = _unshown(study, open_, found)
+        begun = bool(shown or settled)
+        said.append(rest[0].upper() + rest[1:] if begun else f"{where} {rest}")
+        said.append(claims.needed(study, open_, found))
+    lower, _ = _sorted_out(study, compared(study, "test_loss"), "loss")
     if lower and study.score == "accuracy":
         said.append(f"On test data loss, {'; '.join(lower)}.")
-    said += [_level_reached(study, metric), *_weak_decay(study)]
+    said += [_level_reached(study, metric), *tuned, *_weak_decay(study)]
     return " ".join(filter(None, said))
 
 
 def _sorted_out(
-    study: Study, differences: dict[str, Difference], kind: str
+    study: Study, found: dict[str, Compared], kind: str
 ) -> tuple[list[str], list[Arm]]:
     """Return sentences on the arms that differ, and the arms that do not."""
     shown: list[str] = []
     unshown: list[Arm] = []
-    adjusted = dict(
-        zip(differences, holm([d.p for d in differences.values()]), strict=True)
-    )
     for arm in study.compared():
-        d = differences.get(arm.name)
-        if d is None or study.identical(arm):
+        got = found.get(arm.name)
+        if got is None or study.identical(arm):
             continue
-        if adjusted[arm.name] < _LEVEL:
-            shown.append(_shown(study, arm, d, adjusted[arm.name], kind))
+        if got.p < _LEVEL:
+            shown.append(_shown(study, arm, got, kind))
         else:
             unshown.append(arm)
     return shown, unshown
 
 
-def _shown(study: Study, arm: Arm, d: Difference, p: float, kind: str) -> str:
+def _shown(study: Study, arm: Arm, got: Compared, kind: str) -> str:
+    d = got.difference
     words = ("higher", "lower") if kind == "loss" else ("better", "worse")
     digits = 2 if kind == "accuracy" else 3
     size = scaled(abs(d.interval.mean), kind)
     low, high = (scaled(x, kind) for x in (d.interval.low, d.interval.high))
-    chance = f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+    within = got.same is not None and got.same_p < _LEVEL
     return (
         f"{arm.name} is {words[d.interval.mean < 0]} than {study.reference(arm)} by "
         f"{size:.{digits}f}{_unit(kind)} (95 % interval {low:+.{digits}f} to "
-        f"{high:+.{digits}f}, {chance})"
+        f"{high:+.{digits}f}, p {claims.p_words(got.p)}, {claims.beside_p(got, kind)})"
+        + (f", yet within {claims.margin_words(study)}" if within else "")
     )
 
 
-def _unshown(study: Study, arms: list[Arm], differences: dict[str, Difference]) -> str:
+def _unshown(study: Study, arms: list[Arm], found: dict[str, Compared]) -> str:
     names = _join([arm.name for arm in arms])
     references = {study.reference(arm) for arm in arms}
     one = references.pop() if len(references) == 1 else "its reference"
-    sizes = [scaled(differences[arm.name].detectable, study.score) for arm in arms]
+    sizes = [scaled(found[arm.name].difference.detectable, study.score) for arm in arms]
     sizes = sorted(size for size in sizes if not math.isnan(size))
     text = f"no difference to {one} is shown for {names}; that is not evidence of none"
     if not sizes:

@@ -202,7 +202,7 @@ def _finals(
     if not done:
         return {}
     found = {lane: dict(inside[lane].history[-1]) for lane in done}
-    for part in ("train", "test"):
+    for part in job.splits:
         loss, score = lanes.final(part, done)
         for lane, final in found.items():
             final[f"{part}_loss"] = loss[lane].item()

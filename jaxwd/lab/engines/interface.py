@@ -25,6 +25,7 @@ class Job:
         task: a row of `jaxwd.losses.TASKS`.
         outputs: number of model outputs.
         limit: only the first steps of an epoch, in a trial.
+        splits: measured at the end of a training, beside validation.
     """
 
     group: Group
@@ -32,6 +33,7 @@ class Job:
     task: str
     outputs: int
     limit: int | None = None
+    splits: tuple[str, ...] = ("train", "test")
 
     @classmethod
     def of(cls, group: Group, data: Dataset) -> "Job":

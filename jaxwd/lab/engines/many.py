@@ -29,6 +29,7 @@ def run_many(
     chunk: int | None = None,
     ledger: "Ledger | None" = None,
     watcher: Watcher | None = None,
+    splits: Sequence[str] = ("train", "test"),
 ) -> list[Outcome]:
     """Train every member and return what became of each, in the order given.
 
@@ -46,6 +47,8 @@ def run_many(
         ledger: where epochs and outcomes are kept. What ended there is not run again,
             and what another living process runs is waited for.
         watcher: told of the progress.
+        splits: measured at the end, beside validation; without "test" no choice can be
+            made by test metrics.
 
     Raises:
         InputError: no members, an unknown engine, a chunk below 1, a recipe that
@@ -59,7 +62,7 @@ def run_many(
     >>> [outcome.status for outcome in outcomes]
     ['finished', 'finished', 'finished', 'finished']
     """
-    sweep = Sweep(members, data, engine, chunk, ledger, watcher)
+    sweep = Sweep(members, data, engine, chunk, ledger, watcher, splits)
     for group in sweep.groups:
         waiting = sweep.book.tickets(group.places)
         sweep.run(group, waiting)
@@ -81,6 +84,7 @@ class Sweep:
         chunk: int | None,
         ledger: "Ledger | None",
         watcher: Watcher | None,
+        splits: Sequence[str] = ("train", "test"),
     ) -> None:
         if engine != "auto":
             engine_of(engine)
@@ -90,6 +94,7 @@ class Sweep:
         if not given:
             raise InputError("no members; give recipes or a grid of them")
         self.engine, self.chunk, self.data = engine, chunk, data
+        self.splits = tuple(splits)
         self.watcher = watcher or Silent()
         # Equal recipes are one training; each keeps its own labels.
         first: dict[str, int] = {}
@@ -144,7 +149,7 @@ class Sweep:
     def _choice(self, group: Group, waiting: list[Ticket]) -> tuple[Job, Engine, int]:
         name = group.places[0]
         if name not in self.choices:
-            job = Job.of(group, self.data)
+            job = replace(Job.of(group, self.data), splits=self.splits)
             if self.engine == "auto":
                 recipes = [ticket.recipe for ticket in waiting]
                 row, width, timings = chosen(job, recipes, self.chunk)

@@ -1,0 +1,70 @@
+"""Can λ be tuned apart from the learning rate: for L2, for decay times rate, by schedule?
+
+Adam over a grid of learning rates × λ for each of three schemes. Multiplied by the
+learning rate, decay takes off αλ a step, so a basin that is flat in the product lies
+diagonally in (α, λ); multiplied by the schedule alone it takes off λ and may be aligned.
+The report has each basin as a heat map and three numbers: separability (do all learning
+rates put the λ in one order?), tilt (d log λ*/d log α) and regret (what is lost by tuning
+one after the other). The winners are then compared on fresh seeds.
+
+    python experiments/lr_by_lambda.py                 # or: jaxwd compare lr_by_lambda
+    jaxwd compare lr_by_lambda --trials 25 --train-examples 1000 --epochs 5 --model mlp
+"""
+
+from dataclasses import dataclass, replace
+
+from jaxwd.errors import InputError
+from jaxwd.flags import Flags
+from jaxwd.lab.compare_command import comparison
+from jaxwd.lab.experiment import recipe
+
+
+@dataclass(frozen=True)
+class GridFlags(Flags):
+    """The shared flags, with this experiment's defaults."""
+
+    optimizer: str = "adam"
+    schedule: str = "cosine"
+    epochs: int = 10
+    dropout: float = 0.0
+    seeds: int = 5
+    trials: int = 36
+    """Cells of each grid: a square."""
+    search: str = "grid"
+    """grid: the heat maps need every combination."""
+    select: str = "loss"
+    """What chooses a winner, on validation data: score or loss."""
+
+    def check(self):
+        super().check()
+        if self.search != "grid":
+            raise InputError(f"--search {self.search} draws no heat map; use grid")
+
+
+def arms(flags, data):
+    import jaxwd as wd
+    from jaxwd.lab import Arm
+
+    base = replace(recipe(flags), dropout=flags.dropout)
+    rates = wd.log_range(1e-4, 3e-2)
+    schemes = {
+        "L2": (wd.coupled(0.0), wd.log_range(1e-6, 1e-1)),
+        "by learning rate": (wd.decoupled(0.0), wd.log_range(1e-3, 30.0)),
+        "by schedule": (wd.decoupled(0.0, times="schedule"), wd.log_range(1e-6, 3e-2)),
+    }
+    return [
+        Arm(
+            name,
+            replace(base, decay=decay),
+            tune={"learning_rate": rates, "decay.strength": strengths},
+        )
+        for name, (decay, strengths) in schemes.items()
+    ]
+
+
+def main(arguments=None):
+    return comparison("lr_by_lambda", __doc__, arms, arguments, flags=GridFlags)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,145 @@
+"""`jaxwd compare`: an experiment's arms, each tuned alike, compared on fresh seeds."""
+
+import inspect
+import pathlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, make_dataclass
+from types import ModuleType
+
+from jaxwd.errors import InputError, require
+from jaxwd.flags import Flags, guarded, parse
+
+SEEDS = 10
+# Half a point: less than the noise of most test sets' own choice of examples.
+_POINTS = 0.5
+
+
+@dataclass(frozen=True)
+class CompareWords:
+    """What a comparison may spend, on top of an experiment's own flags."""
+
+    trials: int = 16
+    """Trials of every tuned arm, over its own ranges; failed ones count."""
+    tune_seeds: int = 1
+    """Seeds of each trial; the final seeds are others."""
+    search: str = "sobol"
+    """How trials are spread: sobol (even at any number), grid (every combination)."""
+    search_seed: int = 0
+    """Of the values tried."""
+    select: str = "score"
+    """What chooses a winner, on validation data: score or loss."""
+    margin: float | None = None
+    """The largest difference that does not matter, in points of accuracy (default 0.5) or
+    in units of the score (default: equivalence is not tested)."""
+    examples: bool = False
+    """Keep the score of every test example of the final runs, for an interval over seeds
+    and examples alike."""
+
+
+def command(words: list[str]) -> int:
+    """Compare the arms of an experiment, by file or by name; return the exit code."""
+    from jaxwd.cli import load_experiment
+
+    if words[:1] in (["-h"], ["--help"]) or not words or words[0].startswith("-"):
+        said = (
+            "usage: jaxwd compare EXPERIMENT [FLAGS]: a file, or a name of experiments/"
+        )
+        asked = words[:1] in (["-h"], ["--help"])
+        if asked:
+            print(f"{said}\n`jaxwd compare article --help` lists the flags")
+            return 0
+        return guarded(
+            lambda: _raise("compare needs an experiment: a file, or article")
+        )
+    module: list[ModuleType] = []
+    code = guarded(lambda: module.append(load_experiment(words[0])))
+    if code:
+        return code
+    found = module[0]
+    if not hasattr(found, "arms"):
+        return guarded(
+            lambda: _raise(f"experiment {words[0]} has no arms(flags, data)")
+        )
+    name = pathlib.Path(str(found.__file__)).stem
+    return comparison(name, found.__doc__, found.arms, words[1:], flags=flags_of(found))
+
+
+def comparison(
+    name: str,
+    about: str | None,
+    arms: Callable,
+    arguments: Sequence[str] | None = None,
+    *,
+    flags: type[Flags] = Flags,
+) -> int:
+    """Run a comparison from the command line and return its exit code.
+
+    Args:
+        name: of the experiment; results go to `runs/NAME` unless `--out` says else.
+        about: the file's docstring; its first line is the question.
+        arms: `function(flags, data) → list[Arm]`; those with `tune` are tuned.
+        arguments: words of the command line; default those of the process.
+        flags: `Flags`, or a dataclass derived from it with other defaults.
+    """
+    kind = with_budget(flags)
+
+    def run() -> None:
+        given = parse(kind, name, about or "", arguments)
+        check(given)
+        from jaxwd.lab.compare_run import execute
+
+        execute(name, about or name, arms, given)
+
+    return guarded(run)
+
+
+def with_budget(flags: type[Flags]) -> type:
+    """Return the experiment's flags joined with those of a comparison.
+
+    What an experiment sets itself (its own `trials`, `seeds`, …) is its default.
+    """
+    if issubclass(flags, CompareWords):
+        return flags
+    own = {} if flags is Flags else vars(flags)
+    joined = make_dataclass(
+        flags.__name__,
+        [("seeds", int, own.get("seeds", SEEDS))],
+        bases=(flags, CompareWords),
+        frozen=True,
+    )
+    joined.__doc__ = flags.__doc__
+    return joined
+
+
+def flags_of(module: ModuleType) -> type[Flags]:
+    """Return the one dataclass derived from `Flags` that a module defines, or `Flags`."""
+    own = [
+        kind
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, Flags) and kind.__module__ == module.__name__
+    ]
+    if len(own) > 1:
+        names = ", ".join(kind.__name__ for kind in own)
+        raise InputError(f"{module.__name__} defines several sets of flags: {names}")
+    return own[0] if own else Flags
+
+
+def check(given) -> None:
+    """Raise `InputError` for values that no comparison can use."""
+    given.check()
+    require("--trials", given.trials, 1)
+    require("--tune-seeds", given.tune_seeds, 1)
+    require("--search-seed", given.search_seed, 0)
+    if given.margin is not None:
+        require("--margin", given.margin, 0.0, open_low=True)
+
+
+def margin_of(given, score: str) -> float | None:
+    """Return the margin in the score's own unit."""
+    if score == "accuracy":
+        return (_POINTS if given.margin is None else given.margin) / 100
+    return given.margin
+
+
+def _raise(message: str) -> None:
+    raise InputError(message)

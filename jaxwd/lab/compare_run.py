@@ -1,0 +1,105 @@
+"""From flags to a finished comparison: data, tuning, final runs, report."""
+
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from jaxwd import data as datasets
+from jaxwd import runtime
+from jaxwd.errors import Diverged
+from jaxwd.lab.compare_command import margin_of
+from jaxwd.lab.comparing import Budget, compare
+from jaxwd.lab.comparison_progress import comparison_progress
+from jaxwd.lab.controls import with_controls
+from jaxwd.lab.experiment import _check, _mask
+from jaxwd.lab.records import Records
+from jaxwd.lab.study import Study
+from jaxwd.lab.tuning import plan
+from jaxwd.losses import task
+from jaxwd.report import summary, verdict, write_report
+from jaxwd.report.page import tables_of
+from jaxwd.training.parallel import layout
+
+
+def execute(name: str, about: str, arms: Callable, flags: Any) -> pathlib.Path:
+    """Run a comparison with given flags and return the path of its report."""
+    console = Console()
+    device = runtime.setup(flags.device, cache=flags.cache)
+    loaded = datasets.load(
+        flags.dataset,
+        image_size=flags.image_size,
+        grayscale=flags.grayscale,
+        data_dir=flags.data_dir,
+        manual_dir=flags.manual_dir,
+    )
+    folder = flags.out or pathlib.Path("runs") / name
+    study, mask = compared(about, arms(flags, loaded), loaded, flags, folder, device)
+    for table in tables_of(study):
+        console.print(table(study).rich(console.width))
+    page = write_report(study, folder, mask)
+    text = json.dumps(summary(study), ensure_ascii=False, indent=1, allow_nan=False)
+    (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
+    console.print(verdict(study), highlight=False)
+    console.print(f"report: {page}")
+    if not any(study.finals.values()):
+        raise Diverged("every run diverged; lower --learning-rate or --strength")
+    return page
+
+
+def compared(
+    about: str, arms: list, data: Any, flags: Any, folder: pathlib.Path, device: str
+) -> tuple[Study, str]:
+    """Tune and train under progress bars; return the study and which leaves decay."""
+    console = Console()
+    for arm in arms:
+        if arm.tune:
+            plan(arm, data, flags.trials, flags.search, flags.search_seed)
+        else:
+            _check(arm.recipe, data)
+    arms = with_controls(arms)
+    mask = _mask(arms, data)
+    layout(flags.layout, flags.batch_size)
+    budget = Budget(
+        flags.trials,
+        flags.tune_seeds,
+        flags.seeds,
+        flags.search,
+        flags.search_seed,
+        flags.select,
+    )
+    # All that can be refused is refused by now, before anything is written.
+    records, trials = Records(folder), Records(folder / "tuning")
+    question = about.strip().splitlines()[0]
+    tuned = [arm.name for arm in arms if arm.tune]
+    runs = len(tuned) * flags.trials * flags.tune_seeds
+    console.print(f"[bold]{question}[/]")
+    console.print(f"{data}")
+    console.print(
+        f"tuning: {len(tuned)} arms × {flags.trials} trials × {flags.tune_seeds} "
+        f"seed{'s' * (flags.tune_seeds > 1)}; then {len(arms)} arms × {flags.seeds} fresh "
+        f"seeds; {flags.epochs} epochs each, {device}"
+    )
+    if mask:
+        console.print(mask.splitlines()[-1])
+    score = task(data.task).score_name
+    names = [arm.name for arm in arms]
+    finals = len(arms) * flags.seeds
+    drawn = comparison_progress(names, runs + finals, flags.epochs, score, console)
+    with drawn as progress:
+        study = compare(
+            arms,
+            data,
+            budget=budget,
+            margin=margin_of(flags, score),
+            question=question,
+            records=records,
+            tuning_records=trials,
+            watcher=progress.final,
+            tuning_watcher=progress.tuning,
+            examples=flags.examples,
+            layout=flags.layout,
+        )
+    return study, mask
