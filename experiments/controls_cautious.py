@@ -7,6 +7,12 @@ gain over plain decay that the control shares is a gain of less decay.
 
     python experiments/controls_cautious.py            # or: jaxwd compare controls_cautious
     jaxwd compare controls_cautious --train-examples 1000 --epochs 5 --model mlp
+
+Cost: 1 minute, 0.2 of computing, for the second line (48 trials, 40 final runs; 2 cores of
+an AMD EPYC busy with other work, JAX 0.10.2).
+Answer, at that size: cautious and plain, and cautious and its control, are equivalent
+within ±0.5 points of test accuracy (10 paired seeds; 90 % intervals −0.16 to +0.13 and
+−0.23 to +0.24). The CNN on all data may answer otherwise.
 """
 
 from dataclasses import dataclass, replace

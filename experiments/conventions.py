@@ -7,6 +7,11 @@ three forms is the same run; m is the batch size. Each arm is compared with ½λ
 
     python experiments/conventions.py                  # or: jaxwd run conventions
     jaxwd run conventions --strengths 0.05 --train-examples 1000 --model mlp
+
+Cost: 1 minute, 0.2 of computing, with `--train-examples 1000 --model mlp` (75 trainings; 2
+cores of an AMD EPYC busy with other work, JAX 0.10.2).
+Answer, at that size: all six arms of equal λ_eff gave exactly the runs of ½λ‖θ‖², 5 seeds
+each. With the written λ = 0.05 kept, λ‖θ‖² has a test loss 0.081 [+0.075, +0.087] higher.
 """
 
 from dataclasses import dataclass, replace

@@ -7,6 +7,12 @@ coupled one of the same optimizer. (For SGD without momentum the two are equal.)
 
     python experiments/coupled_vs_decoupled.py
     jaxwd compare coupled_vs_decoupled --train-examples 1000 --epochs 5 --model mlp
+
+Cost: 1.3 minutes, 0.4 of computing, for the second line (96 trials, 60 final runs; 2 cores
+of an AMD EPYC busy with other work, JAX 0.10.2).
+Answer, at that size: coupled and decoupled are equivalent within ±0.5 points of test
+accuracy, over Adam (90 % interval −0.24 to +0.40) and momentum (−0.01 to +0.15), 10 paired
+seeds; so is no decay at all. The CNN on all data may answer otherwise.
 """
 
 from dataclasses import dataclass, replace

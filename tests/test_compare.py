@@ -34,6 +34,7 @@ from jaxwd.lab.train_all import train_all
 from jaxwd.lab.tuning import blind, tune
 from jaxwd.report import (
     basin_table,
+    basins,
     comparison_table,
     result_table,
     summary,
@@ -497,6 +498,8 @@ def test_holm_is_over_all_arms(digits):  # noqa: F811
     table = comparison_table(compared(peaked(gain=0.03), digits, arms))
     alone = comparison_table(compared(peaked(gain=0.03), digits))
     p = [float(row[table.columns.index("sign-flip p")]) for row in (*table.rows[:1],)]
+    assert "gives at least 0.25." in table.note
+    assert "gives at least 0.0625." in alone.note
     assert p[0] == pytest.approx(4 * float(alone.rows[0][5]), abs=0.003)
 
 
@@ -590,6 +593,12 @@ def test_a_grid_of_trials_is_a_basin_with_a_picture(digits, tmp_path):  # noqa: 
     text = write_report(study, tmp_path).read_text()
     assert "## Validation loss of L2" in text
     assert (tmp_path / "basins.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_scattered_trials_are_no_grid(digits, tmp_path):  # noqa: F811
+    study = compared(peaked(), digits)
+    assert basins(study) == {}
+    assert "Basins" not in write_report(study, tmp_path).read_text()
 
 
 def test_a_diagonal_basin_is_seen_as_one(digits):  # noqa: F811
