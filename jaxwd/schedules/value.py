@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxwd.errors import InputError, require, unknown
 from jaxwd.schedules.shapes import SHAPES
@@ -52,7 +52,7 @@ class Schedule:
 
     def _function(self) -> Callable[[Any], Any]:
         given = (self.shape, self.steps, self.warmup, self.options)
-        if any(isinstance(value, jax.core.Tracer) for _, value in self.options):
+        if any(isinstance(value, Tracer) for _, value in self.options):
             return _multiplier.__wrapped__(*given)  # a traced option outlives no trace
         return _multiplier(*given)
 
