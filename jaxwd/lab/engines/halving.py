@@ -101,7 +101,7 @@ def rungs(epochs: int, members: int, eta: float, first: int | None = None) -> li
     """Return the epochs of the rungs, the last of which is the whole training.
 
     >>> rungs(20, 27, 3), rungs(20, 4, 3), rungs(1, 100, 3), rungs(20, 100, 3, first=5)
-    ([1, 2, 7, 20], [7, 20], [1], [5, 15, 20])
+    ([2, 7, 20], [7, 20], [1], [5, 15, 20])
     """
     if first is not None:
         require("first", first, 1, epochs, whole=True)

@@ -56,7 +56,8 @@ def run_many(
 
     >>> import jaxwd as wd
     >>> from jaxwd.lab.grid import product
-    >>> recipe = wd.Recipe(model="mlp", epochs=1, decay=wd.coupled(0.0))
+    >>> calm = {"learning_rate": 0.01, "decay": wd.coupled(0.0)}
+    >>> recipe = wd.Recipe(model="mlp", epochs=1, **calm)
     >>> grid = product(recipe, {"decay.strength": (0.0, 0.1), "seed": range(2)})
     >>> outcomes = run_many(grid, wd.load("friedman"), engine="map")
     >>> [outcome.status for outcome in outcomes]
