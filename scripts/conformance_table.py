@@ -2,7 +2,7 @@
 
     python scripts/conformance_table.py report.xml experiments/results/conformance.md
 
-`report.xml` is what pytest writes under `--junitxml`.
+`report.xml` is what pytest writes under `--junitxml`; of several, later ones count.
 """
 
 import collections
@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import jaxwd as wd
-from jaxwd.lab.records import processor
+from jaxwd.lab.provenance import processor
 
 TRAJECTORY = "test_one_program_for_all_strengths_follows_the_numpy_rule"
 MARKS = {"passed": "✓", "skipped": "–", "failed": "**✗**"}
@@ -44,10 +44,11 @@ def outcome(case: ET.Element) -> str:
     return "skipped" if "skipped" in kinds else "passed"
 
 
-def read(path: str) -> dict[str, dict[tuple[str, str], str]]:
-    """Return test → (core, scheme) → passed, skipped or failed."""
+def read(paths: list[str]) -> dict[str, dict[tuple[str, str], str]]:
+    """Return test → (core, scheme) → passed, skipped or failed; the last file counts."""
     found: dict[str, dict[tuple[str, str], str]] = collections.defaultdict(dict)
-    for case in ET.parse(path).getroot().iter("testcase"):
+    cases = [case for p in paths for case in ET.parse(p).getroot().iter("testcase")]
+    for case in cases:
         match = re.fullmatch(r"(\w+)\[([^-]+)-(.+)\]", case.attrib["name"])
         if match:
             test, core, scheme = match.groups()
@@ -73,7 +74,7 @@ def counted(outcomes: collections.Counter) -> str:
 
 
 def main() -> None:
-    found = read(sys.argv[1])
+    found = read(sys.argv[1:-1])
     lines = [
         f"- {ABOUT[test]}: {counted(collections.Counter(found[test].values()))}"
         for test in ABOUT
@@ -95,7 +96,7 @@ def main() -> None:
             f"{datetime.date.today()}. `./scripts/conformance`",
         ]
     )
-    pathlib.Path(sys.argv[2]).write_text(text + "\n", encoding="utf-8")
+    pathlib.Path(sys.argv[-1]).write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -232,7 +232,8 @@ def lawn(m, x, g, u, eta, alpha, free=30):
 
 def hyperball(m, x, g, u, eta, alpha):
     d = u(g["kernel"])
-    y = x - eta * np.linalg.norm(x) * d / np.linalg.norm(d)
+    size = np.linalg.norm(d)
+    y = x - eta * np.linalg.norm(x) * d / size if size else x  # some begin with no step
     return y * np.linalg.norm(m.start) / np.linalg.norm(y)
 
 

@@ -4,13 +4,11 @@ import dataclasses
 import io
 import json
 import math
-import types
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jaxwd.lab.records import Records
 from rich.console import Console
 from test_study import Fake, noise
 from test_training import TINY, digits  # noqa: F401  # a fixture
@@ -21,6 +19,8 @@ from jaxwd.data import Split
 from jaxwd.lab import (
     Arm,
     Budget,
+    Ledger,
+    Outcome,
     compare,
     example_scores,
     run_study,
@@ -184,18 +184,27 @@ def test_every_arm_has_the_same_number_of_trials_and_finds_its_best(digits):  # 
 
 def test_trials_see_no_test_split_and_return_no_test_metrics(digits, tmp_path):  # noqa: F811
     spy = Spy(peaked())
-    trials, finals = Records(tmp_path / "t"), Records(tmp_path / "f")
+    trials, finals = (Ledger(tmp_path / name) for name in ("trials", "finals"))
     compare(
-        ARMS, digits, budget=BUDGET, runner=spy,
-        tuning_records=trials, records=finals,
-    )  # fmt: skip
+        ARMS, digits, budget=BUDGET, runner=spy, tuning_ledger=trials, ledger=finals
+    )
     for recipe, test in zip(spy.recipes, spy.tests, strict=True):
         tuning = recipe.seed >= 1_000_000
         assert tuning == (not np.any(test.inputs))
-    outcomes = [x["outcome"] for x in trials.lines if x["kind"] == "run"]
+    outcomes = [run.outcome for run in trials.runs()]
     assert len(outcomes) == 16
     assert not any(key.startswith("test_") for row in outcomes for key in row)
-    assert "test_accuracy" in finals.lines[-1]["outcome"]
+    assert all("test_accuracy" in run.outcome for run in finals.runs())
+
+
+def test_a_grid_of_trials_measures_no_test_metrics(digits, tmp_path):  # noqa: F811
+    """With the real engines, in the ledger and in what comes back."""
+    with Ledger(tmp_path / "trials") as trials:
+        study = train_all([Arm("a", TINY)], [0, 1], digits, ledger=trials, blinded=True)
+        rows = [run.outcome for run in trials.runs()] + list(study.finals["a"].values())
+    assert len(rows) == 4
+    assert not any(key.startswith("test_") for row in rows for key in row)
+    assert all("train_accuracy" in row for row in rows)
 
 
 def test_the_choice_is_the_same_whatever_the_test_split_holds(digits):  # noqa: F811
@@ -307,37 +316,40 @@ def test_equal_scores_are_decided_by_the_loss(digits):  # noqa: F811
     assert 0.05 < found["plain"].best.recipe.learning_rate < 0.2
 
 
-# --- engines and records ----------------------------------------------------------
+# --- engines and ledgers ----------------------------------------------------------
 
 
 class Engine:
     """Trains many at once, and counts how many."""
 
     def __init__(self, score):
-        self.score, self.batches = score, []
+        self.score, self.grids = score, []
 
-    def __call__(self, recipes, data):
-        self.batches.append(len(recipes))
-        return [self.outcome(recipe, data) for recipe in recipes]
+    def __call__(self, members, data, *, ledger, watcher, splits):
+        self.grids.append((len(members), tuple(splits)))
+        return [self.outcome(member, data, splits) for member in members]
 
-    def outcome(self, recipe, data):
+    def outcome(self, member, data, splits):
+        recipe, labels = member
         rows, final, message = [], None, ""
         try:
             run = Fake(self.score)
-            final = run(recipe, data, layout="single", on_epoch=rows.append).final
+            got = run(recipe, data, layout="single", on_epoch=rows.append).final
+            dark = () if "test" in splits else ("test_",)
+            final = {k: v for k, v in got.items() if not k.startswith(dark)}
         except wd.Diverged as error:
             message = str(error)
-        return types.SimpleNamespace(
-            history=rows, final=final, message=message, seconds=0.1
-        )
+        status = "diverged" if message else "finished"
+        return Outcome(recipe, labels, rows, final, message, None, status, 0.1)
 
 
 def test_together_gives_what_one_by_one_gives(digits):  # noqa: F811
     score = lambda r: None if r.learning_rate > 0.5 else peaked()(r)  # noqa: E731
     engine = Engine(score)
+    # The engine is asked where the runner is the real one, which it never calls here.
     many = compare(ARMS, digits, budget=BUDGET, run_many=engine)
     one = compared(score, digits)
-    assert engine.batches == [16, 10]
+    assert engine.grids == [(16, ("train",)), (10, ("train", "test"))]
     assert many.tuning == one.tuning
     drop = lambda row: {k: v for k, v in row.items() if "second" not in k}  # noqa: E731
     assert {s: drop(r) for s, r in many.finals["L2"].items()} == {
@@ -345,25 +357,47 @@ def test_together_gives_what_one_by_one_gives(digits):  # noqa: F811
     }
 
 
-def test_together_only_what_is_missing_is_run(digits, tmp_path):  # noqa: F811
-    for seeds, batches in (((1, 3), [4]), ((1, 3), []), (range(4), [4])):
-        engine = Engine(peaked())
-        study = train_all(
-            [Arm("a", TINY), Arm("b", L2)], seeds, digits,
-            records=Records(tmp_path), run_many=engine,
-        )  # fmt: skip
-        assert engine.batches == batches
-        assert set(study.finals["b"]) == set(seeds)
+class Heard:
+    """A watcher that counts."""
+
+    def __init__(self):
+        self.epochs, self.ends = 0, []
+
+    def epoch(self, arm, seed, row):
+        self.epochs += 1
+
+    def done(self, arm, seed, outcome, reused):
+        self.ends.append((arm, seed, reused))
+
+
+def test_a_comparison_really_runs_as_a_grid_into_its_ledger(digits, tmp_path):  # noqa: F811
+    """Equal to one by one, epoch by epoch told; started again, only the rest is run."""
+    arms = [Arm("a", TINY), Arm("b", dataclasses.replace(TINY, learning_rate=0.05))]
+    one = train_all(arms, range(3), digits, run_many=None)
+    for seeds, fresh in (((0, 1), 4), ((0, 1), 0), (range(3), 2)):
+        heard = Heard()
+        with Ledger(tmp_path / "ledger") as ledger:
+            study = train_all(arms, seeds, digits, ledger=ledger, watcher=heard)
+        assert heard.epochs == fresh * TINY.epochs
+        assert sum(not reused for *_, reused in heard.ends) == fresh
+        assert study.reused == 2 * len(seeds) - fresh
+    for arm in ("a", "b"):
+        for seed in range(3):
+            assert study.finals[arm][seed]["test_loss"] == pytest.approx(
+                one.finals[arm][seed]["test_loss"], rel=1e-5
+            )
+            assert len(study.curves[arm][seed]) == TINY.epochs
 
 
 def test_started_again_nothing_is_run_twice(digits, tmp_path):  # noqa: F811
     def start(budget):
         spy = Spy(peaked())
         where = {
-            "records": Records(tmp_path),
-            "tuning_records": Records(tmp_path / "t"),
+            "ledger": Ledger(tmp_path / "finals"),
+            "tuning_ledger": Ledger(tmp_path / "trials"),
         }
-        return compare(ARMS, digits, budget=budget, runner=spy, **where), spy.runs
+        with where["ledger"], where["tuning_ledger"]:
+            return compare(ARMS, digits, budget=budget, runner=spy, **where), spy.runs
 
     one, runs = start(Budget(trials=4, seeds=2))
     assert runs == 2 * (4 + 2)
@@ -559,18 +593,18 @@ def test_an_interval_over_seeds_and_examples(digits, tmp_path):  # noqa: F811
         Arm("strong", dataclasses.replace(L2, decay=wd.coupled(3))),
     ]
     budget = Budget(1, 1, 3)
-    first = compare(
-        arms, digits, budget=budget, examples=True, records=Records(tmp_path)
-    )
+    with Ledger(tmp_path / "ledger") as ledger:
+        first = compare(arms, digits, budget=budget, examples=True, ledger=ledger)
     table = comparison_table(first)
     cell = dict(zip(table.columns, table.rows[0], strict=True))["over seeds × examples"]
     assert cell.startswith("[-")
     assert "over seeds and test examples -" in verdict(first)
-    # What was kept beside the records is found again, and nothing is trained.
-    again = compare(
-        arms, digits, budget=budget, examples=True, records=Records(tmp_path),
-        runner=Fake(lambda r: None),
-    )  # fmt: skip
+    # What was kept beside the ledger is found again, and nothing is trained.
+    with Ledger(tmp_path / "ledger") as ledger:
+        again = compare(
+            arms, digits, budget=budget, examples=True, ledger=ledger,
+            runner=Fake(lambda r: None),
+        )  # fmt: skip
     assert comparison_table(again).rows == table.rows
     assert "over seeds" not in " ".join(
         comparison_table(

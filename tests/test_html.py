@@ -20,6 +20,8 @@ from sweeps import grid, outcome, study_of
 import jaxwd as wd
 from jaxwd import cli
 from jaxwd.lab.statistics import interval
+from jaxwd.lab.tuning import Trial as TunedTrial
+from jaxwd.lab.tuning import Tuned
 from jaxwd.report.folder import note, open_runs
 from jaxwd.report.html import embedded, write_html
 from jaxwd.report.paper import write_figures
@@ -140,17 +142,22 @@ def test_long_curves_of_many_settings_are_thinned_to_their_last_epoch():
 
 def test_what_tuning_tried_is_shown_and_only_the_arms_are_judged():
     study = study_of()
-    tried = [
-        SimpleNamespace(
-            values=(("decay.strength", s),), validation=v, loss=1.0, trouble=t
+    ranges = {"decay.strength": wd.log_range(0.01, 1.0)}
+    tried = tuple(
+        TunedTrial(
+            values=(("decay.strength", s),),
+            recipe=wd.Recipe(),
+            validation=v,
+            loss=1.0,
+            trouble=t,
         )
         for s, v, t in (
             (0.1, 0.8, ""),
             (0.01, 0.9, ""),
             (1.0, -np.inf, "nan at step 3"),
         )
-    ]
-    tuned = SimpleNamespace(metric="validation_accuracy", trials=tried)
+    )
+    tuned = Tuned("L2", ranges, tried, "validation_accuracy", (7,))
     study.tuning = {"L2": tuned}
     sheet = sheet_of(study)
     (line,) = sheet.grids.lines
@@ -158,7 +165,8 @@ def test_what_tuning_tried_is_shown_and_only_the_arms_are_judged():
     assert got == [(0.01, 0.9), (0.1, 0.8), (1.0, None)]
     assert sheet.settings.rows[0][:4] == ("L2", "0.01", "1", "90.00")
     assert sheet.diverged.rows[0][-1] == "nan at step 3"
-    assert sheet.verdict == sheet_of(study_of()).verdict
+    assert "The best λ of L2" in sheet.verdict  # the lower end of its range
+    assert sheet.verdict.startswith(sheet_of(study_of()).verdict[:40])
 
 
 def test_a_run_of_a_ledger_takes_its_curve_from_it():

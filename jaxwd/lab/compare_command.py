@@ -31,6 +31,9 @@ class CompareWords:
     margin: float | None = None
     """The largest difference that does not matter, in points of accuracy (default 0.5) or
     in units of the score (default: equivalence is not tested)."""
+    engine: str = "auto"
+    """How runs share programs: auto (measures a few steps), loop, map, vmap, devices or
+    devices+vmap."""
     examples: bool = False
     """Keep the score of every test example of the final runs, for an interval over seeds
     and examples alike."""

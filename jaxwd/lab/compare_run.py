@@ -1,5 +1,6 @@
 """From flags to a finished comparison: data, tuning, final runs, report."""
 
+import functools
 import json
 import pathlib
 from collections.abc import Callable
@@ -14,12 +15,17 @@ from jaxwd.lab.compare_command import margin_of
 from jaxwd.lab.comparing import Budget, compare
 from jaxwd.lab.comparison_progress import comparison_progress
 from jaxwd.lab.controls import with_controls
-from jaxwd.lab.experiment import _check, _mask
-from jaxwd.lab.records import Records
+from jaxwd.lab.engines import run_many
+from jaxwd.lab.engines.table import engine as engine_of
+from jaxwd.lab.experiment import check_recipe, decayed_leaves
+from jaxwd.lab.ledger import Ledger
+from jaxwd.lab.ledger.file import FILE, writable_folder
 from jaxwd.lab.study import Study
 from jaxwd.lab.tuning import plan
 from jaxwd.losses import task
 from jaxwd.report import summary, verdict, write_report
+from jaxwd.report.folder import note
+from jaxwd.report.html import write_html
 from jaxwd.report.page import tables_of
 from jaxwd.training.parallel import layout
 
@@ -27,7 +33,7 @@ from jaxwd.training.parallel import layout
 def execute(name: str, about: str, arms: Callable, flags: Any) -> pathlib.Path:
     """Run a comparison with given flags and return the path of its report."""
     console = Console()
-    device = runtime.setup(flags.device, cache=flags.cache)
+    device = runtime.setup(flags.device, cache=flags.cache, cpu_devices=runtime.cores())
     loaded = datasets.load(
         flags.dataset,
         image_size=flags.image_size,
@@ -40,10 +46,20 @@ def execute(name: str, about: str, arms: Callable, flags: Any) -> pathlib.Path:
     for table in tables_of(study):
         console.print(table(study).rich(console.width))
     page = write_report(study, folder, mask)
+    html = write_html(study, (), page.with_suffix(".html"), mask=mask)
+    note(
+        folder,
+        study.question,
+        study.arms,
+        study.data,
+        study.train_examples,
+        study.score,
+        mask,
+    )
     text = json.dumps(summary(study), ensure_ascii=False, indent=1, allow_nan=False)
     (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
     console.print(verdict(study), highlight=False)
-    console.print(f"report: {page}")
+    console.print(f"report: {page} and {html.name}")
     if not any(study.finals.values()):
         raise Diverged("every run diverged; lower --learning-rate or --strength")
     return page
@@ -58,10 +74,12 @@ def compared(
         if arm.tune:
             plan(arm, data, flags.trials, flags.search, flags.search_seed)
         else:
-            _check(arm.recipe, data)
+            check_recipe(arm.recipe, data)
     arms = with_controls(arms)
-    mask = _mask(arms, data)
+    mask = decayed_leaves(arms, data)
     layout(flags.layout, flags.batch_size)
+    if flags.engine != "auto":
+        engine_of(flags.engine)
     budget = Budget(
         flags.trials,
         flags.tune_seeds,
@@ -71,7 +89,7 @@ def compared(
         flags.select,
     )
     # All that can be refused is refused by now, before anything is written.
-    records, trials = Records(folder), Records(folder / "tuning")
+    ledgers = [Ledger(writable_folder(f) / FILE) for f in (folder, folder / "tuning")]
     question = about.strip().splitlines()[0]
     tuned = [arm.name for arm in arms if arm.tune]
     runs = len(tuned) * flags.trials * flags.tune_seeds
@@ -88,18 +106,20 @@ def compared(
     names = [arm.name for arm in arms]
     finals = len(arms) * flags.seeds
     drawn = comparison_progress(names, runs + finals, flags.epochs, score, console)
-    with drawn as progress:
+    many = functools.partial(run_many, engine=flags.engine)
+    with ledgers[0] as finals, ledgers[1] as trials, drawn as progress:
         study = compare(
             arms,
             data,
             budget=budget,
             margin=margin_of(flags, score),
             question=question,
-            records=records,
-            tuning_records=trials,
+            ledger=finals,
+            tuning_ledger=trials,
             watcher=progress.final,
             tuning_watcher=progress.tuning,
             examples=flags.examples,
             layout=flags.layout,
+            run_many=many,
         )
     return study, mask

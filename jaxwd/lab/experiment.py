@@ -66,9 +66,9 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
     )
     alternatives = arms(flags, loaded)
     for arm in alternatives:
-        _check(arm.recipe, loaded)
+        check_recipe(arm.recipe, loaded)
     question = about.strip().splitlines()[0]
-    mask = _mask(alternatives, loaded)
+    mask = decayed_leaves(alternatives, loaded)
     layout(flags.layout, flags.batch_size)
     # All that can be refused is refused by now, before anything is written.
     folder = writable_folder(flags.out or pathlib.Path("runs") / name)
@@ -143,7 +143,7 @@ def scheme(flags: Flags):
     return made
 
 
-def _check(recipe, data) -> None:
+def check_recipe(recipe, data) -> None:
     """Refuse bad recipes before anything is written."""
     from jaxwd.models import initializer
     from jaxwd.training.loop import check
@@ -155,7 +155,7 @@ def _check(recipe, data) -> None:
     )
 
 
-def _mask(arms, data) -> str:
+def decayed_leaves(arms, data) -> str:
     """Return which leaves decay, as text, for the first arm that decays."""
     import jax
     import jax.numpy as jnp

@@ -79,7 +79,7 @@ def open_runs(folder: pathlib.Path) -> Opened:
         raise InputError(f"{folder} has no finished run yet; run its experiment first")
     asked = _asked(folder)
     title = asked.get("question") or folder.resolve().name
-    of_arms = [run for run in runs if run.arm and not set(run.labels) - {"seed"}]
+    of_arms = [run for run in runs if run.arm and not set(run.labels) - {"arm", "seed"}]
     mine = {run.key for run in of_arms}
     members = [trial(run, curves.__getitem__) for run in runs if run.key not in mine]
     study = None
@@ -111,7 +111,7 @@ _Read = tuple[list[Any], dict[str, list[Row]], Row]
 
 
 def _from_ledger(folder: pathlib.Path) -> _Read:
-    from jaxwd.lab.ledger import Ledger  # type: ignore[import-not-found]
+    from jaxwd.lab.ledger import Ledger
 
     with Ledger(folder / LEDGER, readonly=True) as ledger:
         runs = ledger.runs()

@@ -8,10 +8,12 @@ from typing import Any
 
 from jaxwd.lab.statistics import interval
 from jaxwd.lab.study import Study
+from jaxwd.report.basins import grid_tables
 from jaxwd.report.grids import Grids, grids
+from jaxwd.report.page import tables_of
 from jaxwd.report.sweep import best_setting, metrics_of, score_of, settings_table, tried
 from jaxwd.report.table import Table
-from jaxwd.report.tables import decay_table, fit_table, result_table, scaled
+from jaxwd.report.tables import scaled
 from jaxwd.report.training import PANELS, Curve, curve_of
 from jaxwd.report.trials import Group, Row, Trial, groups, trial
 from jaxwd.report.verdict import verdict
@@ -92,7 +94,7 @@ def sheet_of(
     metrics = metrics_of(found, score)
     tables = []
     if study is not None and study.arms:
-        tables = [table(study) for table in (result_table, fit_table, decay_table)]
+        tables = [table(study) for table in tables_of(study)] + grid_tables(study)
     arms = [] if study is None else _arms(study)
     points = max(2, _NUMBERS // (2 * len(PANELS) * max(1, len(arms) + len(found))))
     curves = [curve_of(group, score, points) for group in (*arms, *found)]

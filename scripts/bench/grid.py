@@ -305,7 +305,7 @@ def main():
         work(args.worker)
         return
     text = measure(args)
-    from jaxwd.lab.records import provenance
+    from jaxwd.lab.provenance import provenance
 
     about = provenance()
     versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items() if v)
