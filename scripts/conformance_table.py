@@ -57,13 +57,15 @@ def read(paths: list[str]) -> dict[str, dict[tuple[str, str], str]]:
 
 
 def table(cells: dict[tuple[str, str], str]) -> str:
-    cores = list(dict.fromkeys(core for core, _ in cells))
-    schemes = list(dict.fromkeys(scheme for _, scheme in cells))
+    cores = sorted(
+        {core for core, _ in cells}, key=lambda name: (name.startswith("torch."), name)
+    )
+    schemes = sorted({scheme for _, scheme in cells})
     rows = [
         "| scheme | " + " | ".join(f"`{core}`" for core in cores) + " |",
         "| :-- |" + " :-: |" * len(cores),
     ]
-    for scheme in sorted(schemes):
+    for scheme in schemes:
         marks = [MARKS[cells[core, scheme]] for core in cores]
         rows.append(f"| {scheme} | " + " | ".join(marks) + " |")
     return "\n".join(rows)
