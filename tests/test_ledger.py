@@ -222,6 +222,8 @@ HERE = (place(), os.getpid(), started(os.getpid()))
         ("another machine", 1, "1", STALE / 2, True),
         ("another machine", 1, "1", STALE * 2, False),
     ],
+    # The numbers differ from process to process, and so would the names of the tests.
+    ids=["number given out again", "gone", "asleep", "elsewhere", "elsewhere, silent"],
 )
 def test_whose_process_is_gone_loses_its_claims(where, pid, since, age, lives, path):
     with Ledger(path, provenance={}) as other, Ledger(path, provenance={}) as ledger:

@@ -12,8 +12,6 @@ _LEVEL = 0.05
 def beside_p(got: Compared, kind: str) -> str:
     """Return the rest of a shown difference: sign flips, size, how often, examples."""
     flip = f"sign-flip p {p_words(got.flip_p)}"
-    if got.flip_floor >= _LEVEL:
-        flip += f", with so few pairs never below {got.flip_floor:.3g}"
     wins = sum(gap > 0 for gap in got.difference.gaps)
     word = "higher" if kind == "loss" else "better"
     said = f"{flip}; g_z = {got.effect:+.2f}; {word} in {wins} of "
@@ -25,6 +23,14 @@ def beside_p(got: Compared, kind: str) -> str:
             f"; over seeds and test examples {low:+.{digits}f} to {high:+.{digits}f}"
         )
     return said
+
+
+def few_pairs(found: dict[str, Compared]) -> str:
+    """Return what sign flips of so few pairs cannot show, once for all arms."""
+    floor = min((got.flip_floor for got in found.values()), default=0.0)
+    if floor < _LEVEL:
+        return ""
+    return f"With so few pairs the sign-flip p is never below {floor:.3g}."
 
 
 def equivalent(study: Study, arms: list[Arm], found: dict[str, Compared]) -> list[str]:

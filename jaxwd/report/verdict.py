@@ -58,6 +58,8 @@ def verdict(study: Study) -> str:
     lower, _ = _sorted_out(study, compared(study, "test_loss"), "loss")
     if lower and study.score == "accuracy":
         said.append(f"On test data loss, {'; '.join(lower)}.")
+    if shown or (lower and study.score == "accuracy"):
+        said.append(claims.few_pairs(found))
     said += [_level_reached(study, metric), *tuned, *_weak_decay(study)]
     return " ".join(filter(None, said))
 
