@@ -58,6 +58,8 @@ class Flags:
     adadecay, alpha_decay, auto_l2."""
     dropout: float = 0.5
     """Dropout rate of the arms with dropout, before the output layer."""
+    label_noise: float = 0.0
+    """Share of the training labels that are made wrong, once, by the seed."""
     batch_size: int = 32
     """Examples a step."""
     epochs: int = 20

@@ -248,6 +248,7 @@ END, CYCLES, POWER = (f"schedule_options.{x}" for x in ("end", "cycles", "power"
         (TINY, {"learning_rate": (0.1, 0.2), "dropout": (0.0, 0.5)}, [()]),
         (with_(optimizer="momentum"), {MU: (0.5, 0.9)}, [(MU,)]),
         (ADAM, {B1: (0.5, 0.9), "optimizer_options.eps": (1e-8,)}, [(B1,)]),
+        (TINY, {"label_noise": (0.0, 0.3)}, [("label_noise",)]),
         (with_(schedule="cosine"), {END: (0.0, 0.1)}, [(END,)]),
         (with_(clip="value"), {"clip_at": (1.0, 2.0)}, [("clip_at",)]),
         (with_(schedule="warm_restarts"), {CYCLES: (1, 2)}, [(), ()]),
@@ -374,7 +375,7 @@ def test_the_step_of_divergence_is_the_first_that_is_not_finite(losses, step):
 
 def test_traced_options_equal_constants_to_rounding(digits):  # noqa: F811
     base = with_(optimizer="momentum", schedule="polynomial", learning_rate=0.05)
-    grid = zipped(base, {MU: (0.5, 0.9), POWER: (1.0, 2.0)})
+    grid = zipped(base, {MU: (0.5, 0.9), POWER: (1.0, 2.0), "label_noise": (0, 0.3)})
     for outcome in run_many(grid, digits, engine="map"):
         equal(outcome, alone(outcome.recipe), 1e-5)
 

@@ -13,6 +13,7 @@ import pytest
 import jaxwd as wd
 from jaxwd.losses import cross_entropy, task
 from jaxwd.training import program as programs
+from jaxwd.training.noise import noisy_labels
 from jaxwd.training.program import compile_program
 from jaxwd.training.step import Batch, Hyper, State, decay_share, make_step
 
@@ -79,7 +80,8 @@ def test_a_fresh_program_gives_the_same_bits(digits):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"dropout": 0.2}, {"learning_rate": 0.2}]
+    "change",
+    [{"seed": 1}, {"dropout": 0.2}, {"learning_rate": 0.2}, {"label_noise": 0.2}],
 )
 def test_every_number_of_the_recipe_matters(change, digits):
     assert not same_params(wd.run(TINY, digits), wd.run(with_(**change), digits))
@@ -91,6 +93,29 @@ def test_arms_of_one_seed_share_start_and_order(digits):
     b = wd.run(with_(), digits)
     for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+
+
+def test_label_noise_is_another_class_for_its_share_and_the_same_every_time():
+    labels = np.random.default_rng(0).integers(0, 10, 20_000).astype(np.int32)
+    some, more = (
+        np.asarray(noisy_labels(jax.random.key(3), jnp.asarray(labels), 10, share))
+        for share in (0.1, 0.3)
+    )
+    assert some.dtype == labels.dtype
+    for noisy, share in ((some, 0.1), (more, 0.3)):
+        assert abs((noisy != labels).mean() - share) < 0.01
+        moved = (noisy - labels)[noisy != labels] % 10
+        counts = np.bincount(moved, minlength=10)
+        assert counts[0] == 0
+        assert (abs(counts[1:] / moved.size - 1 / 9) < 0.02).all()
+    np.testing.assert_array_equal(more[some != labels], some[some != labels])
+
+
+def test_label_noise_is_learnt_and_measured_on_clean_labels(digits):
+    """All labels wrong: the fit of clean labels falls under chance, the test's too."""
+    wrong = wd.run(with_(label_noise=1.0, epochs=8), digits)
+    assert wrong.final["train_accuracy"] < 0.1
+    assert wrong.history[-1]["running_accuracy"] > 0.1
 
 
 # --- one program for many ---------------------------------------------------------
@@ -370,6 +395,13 @@ def test_neighbours_of_a_diverged_run_are_untouched(digits):
             lambda d: wd.run(with_(model=wd.from_linen(Flat()), model_options=()), d),
             r"model Flat: a batch of 1 gives outputs of shape \(1,\); the data asks",
         ),
+        (
+            lambda d: wd.run(
+                wd.Recipe(dataset="friedman", model="mlp", label_noise=0.1)
+            ),
+            "friedman is a regression and has no labels to change",
+        ),
+        (lambda d: with_(label_noise=1.5), r"label_noise=1.5 is not allowed"),
         (
             lambda d: wd.run(with_(batch_size=15), d, layout="sharded"),
             "batch_size=15 does not divide over 2 devices; nearest: 14 or 16",

@@ -123,6 +123,7 @@ def recipe(flags: Flags):
         warmup=flags.warmup,
         clip=flags.clip,
         clip_at=flags.clip_at,
+        label_noise=flags.label_noise,
         batch_size=flags.batch_size,
         epochs=flags.epochs,
     )

@@ -131,6 +131,11 @@ def check(recipe: Recipe, data: Dataset) -> None:
     """Refuse what a program could not see, because numbers are its inputs."""
     steps = recipe.steps_per_epoch(data.train.examples) * recipe.epochs
     chain_of(recipe, steps)
+    if recipe.label_noise and data.task != "classification":
+        raise InputError(
+            f"label_noise={recipe.label_noise}: {data.name} is a {data.task} and has no "
+            "labels to change; leave it 0"
+        )
     fixes_its_own = isinstance(recipe.model, Model) and not recipe.model.takes_dropout
     if fixes_its_own and recipe.dropout != 0:
         raise InputError(

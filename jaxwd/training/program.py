@@ -15,13 +15,14 @@ import jax.numpy as jnp
 
 from jaxwd import clip as clips
 from jaxwd.data import Split
-from jaxwd.errors import InputError
+from jaxwd.errors import InputError, concrete
 from jaxwd.losses import task
 from jaxwd.models import Model, by_name
 from jaxwd.optimizers import optimizer
 from jaxwd.schedules import value_at
 from jaxwd.training.arrays import Arrays as Arrays
 from jaxwd.training.arrays import arrays_of as arrays_of
+from jaxwd.training.noise import noisy_labels
 from jaxwd.training.parallel import Layout
 from jaxwd.training.recipe import Numbers, Recipe
 from jaxwd.training.step import Batch, Hyper, Info, State, make_step
@@ -159,11 +160,15 @@ def functions(
         dropout_key = jax.random.fold_in(root, 2)
         order = jax.random.permutation(order_key, examples)[: steps * batch]
         rows = local(order.reshape(steps, batch)[:limit])
+        targets = arrays.train.targets
+        if concrete(recipe.label_noise) != 0:
+            noise_key = jax.random.fold_in(root, 3)
+            targets = noisy_labels(noise_key, targets, outputs, recipe.label_noise)
 
         def one(state: State, rows: jax.Array) -> tuple[State, Info]:
             inputs = arrays.normalize(arrays.train.inputs[rows])
             key = jax.random.fold_in(dropout_key, state.step)
-            return step(state, Batch(inputs, arrays.train.targets[rows]), key)
+            return step(state, Batch(inputs, targets[rows]), key)
 
         def brief(state: State, rows: jax.Array) -> tuple[State, tuple]:
             state, info = one(state, rows)

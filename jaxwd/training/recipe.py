@@ -54,6 +54,8 @@ class Recipe:
         dropout: rate before the output layer; a number or a `Schedule`.
         clip: name of a gradient clip, or None.
         clip_at: its threshold.
+        label_noise: share of the training labels that are another class instead, chosen
+            once from the seed; what is measured on the training split stays clean.
         batch_size: examples a step; a last, smaller batch of an epoch is left out,
             another one each epoch since the order is drawn anew.
         epochs: passes over the training examples.
@@ -74,6 +76,7 @@ class Recipe:
     dropout: ScalarOrSchedule = 0.0
     clip: str | None = None
     clip_at: float = 1.0
+    label_noise: float = 0.0
     batch_size: int = 32
     epochs: int = 20
     seed: int = 0
@@ -97,6 +100,7 @@ class Recipe:
                 )
         require("learning_rate", self.learning_rate, 0.0)
         require("dropout", _peak(self.dropout), 0.0, 1.0)
+        require("label_noise", self.label_noise, 0.0, 1.0)
         require("batch_size", self.batch_size, 1, whole=True)
         require("epochs", self.epochs, 1, whole=True)
         require("warmup", self.warmup, 0, whole=True)
@@ -180,8 +184,8 @@ class Recipe:
         )
 
     def options(self) -> dict[str, Any]:
-        """Return the numbers among the options by path, and the clip's threshold."""
-        found = {"clip_at": self.clip_at}
+        """Return the numbers among the options by path, the threshold and the noise."""
+        found = {"clip_at": self.clip_at, "label_noise": self.label_noise}
         for group in ("optimizer_options", "schedule_options"):
             for key, value in getattr(self, group):
                 if isinstance(value, int | float) and not isinstance(value, bool):
