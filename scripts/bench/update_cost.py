@@ -5,10 +5,17 @@
 One compiled update over Adam for every scheme, state and parameters donated, taking turns
 with `optax.adamw`. Memory is what XLA plans for beside the arguments: outputs that reuse
 no argument, and temporaries.
+
+XLA can be asked to write several results in one loop, so that nothing is read twice; then
+both sides of every ratio are compiled so:
+
+    XLA_FLAGS=--xla_backend_extra_options=xla_cpu_use_multi_output_fusion \
+        python scripts/bench/update_cost.py --write …
 """
 
 import argparse
 import datetime
+import os
 import pathlib
 import platform
 import statistics
@@ -63,6 +70,13 @@ def tree(key):
     return leaves
 
 
+_WHY = (
+    "What is used once more after a division or a norm (the direction in a gate, the step "
+    "in a projection) is written to memory first by XLA on a CPU, one copy of the weights; "
+    "`coupled` reads the weights for both moments."
+)
+
+
 class Updater:
     """One compiled update that owns its parameters and state."""
 
@@ -112,6 +126,7 @@ def main():
         )
         print(rows[-1], flush=True)
         del own
+    flags = os.environ.get("XLA_FLAGS", "")
     count = sum(x.size for x in jax.tree.leaves(adamw.params))
     text = "\n".join(
         [
@@ -125,14 +140,12 @@ def main():
             f"{count:,} parameters in {2 * BLOCKS * len(BLOCK)} leaves; kernels decay. "
             "Memory: arguments, outputs that reuse none, and temporaries, as XLA plans.",
             "",
-            "What is used once more after a division or a norm (the direction in a gate, "
-            "the step in a projection) is written to memory first by XLA on a CPU, one "
-            "copy of the weights; `coupled` reads the weights for both moments.",
+            _WHY if not flags else f"XLA_FLAGS={flags}",
             "",
             f"jax {jax.__version__}, optax {optax.__version__}, jaxwd {wd.__version__}, "
             f"Python {platform.python_version()}, {processor()}, "
             f"{given.rounds} rounds, {datetime.date.today()}.",
-            "`python scripts/bench/update_cost.py`",
+            f"`{f'XLA_FLAGS={flags} ' * bool(flags)}python scripts/bench/update_cost.py`",
             "",
         ]
     )
