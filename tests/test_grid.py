@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import sys
 import types
 
 import jax
@@ -12,7 +11,7 @@ from test_training import digits  # noqa: F401  # a fixture
 
 import jaxwd as wd
 from jaxwd import cli
-from jaxwd.lab import Member, chain, halving, product, run_many, vary, zipped
+from jaxwd.lab import Ledger, Member, chain, halving, product, run_many, vary, zipped
 from jaxwd.lab.engines import ENGINES, Silent, choose, memory, stacked
 from jaxwd.lab.engines.groups import grouped
 from jaxwd.lab.engines.halving import rungs
@@ -68,58 +67,16 @@ class Notes(Silent):
         self.ends.append((place, outcome.status, reused))
 
 
-class Book:
-    """The ledger's words, kept in memory."""
+class Book(Ledger):
+    """A ledger that notes what is written together."""
 
-    def __init__(self):
-        self.runs, self.curves, self.elsewhere, self.calls = {}, {}, {}, []
-
-    def add(self, key, recipe, *, arm="", seed=0, labels=None):
-        run = types.SimpleNamespace(
-            key=key, recipe=recipe, arm=arm, seed=seed, labels=labels, status="waiting",
-            outcome=None, message="", step=None,
-        )  # fmt: skip
-        self.runs.setdefault(key, run)
-
-    def claim(self, keys):
-        free = [k for k in keys if self.runs[k].status in ("waiting", "running")]
-        ours = [k for k in free if k not in self.elsewhere]
-        for key in ours:
-            self.runs[key].status = "running"
-            self.curves[key] = {}
-        return ours
+    def __init__(self, folder):
+        super().__init__(folder / "ledger.sqlite", provenance={})
+        self.calls = []
 
     def epochs(self, rows):
         self.calls.append([key for key, _ in rows])
-        for key, row in rows:
-            self.curves[key][row["epoch"]] = row
-
-    def finish(self, key, outcome):
-        self._end(key, status="finished", outcome=outcome)
-
-    def diverge(self, key, message, step=None):
-        self._end(key, status="diverged", message=message, step=step)
-
-    def stop(self, key, message):
-        self._end(key, status="stopped", message=message)
-
-    def _end(self, key, **values):
-        assert self.runs[key].status == "running"
-        vars(self.runs[key]).update(values)
-
-    def run(self, key):
-        return self.runs.get(key)
-
-    def curve(self, key):
-        return [row for _, row in sorted(self.curves.get(key, {}).items())]
-
-    def timeless(self):
-        """Return all that an uninterrupted sweep would hold too."""
-        return {
-            key: (run.status, run.message, run.step, untimed([run.outcome or {}]),
-                  untimed(self.curve(key)))
-            for key, run in self.runs.items()
-        }  # fmt: skip
+        super().epochs(rows)
 
 
 def untimed(rows):
@@ -413,11 +370,12 @@ def test_bad_sweeps_are_refused_before_anything_is_trained(
     options,
     message,
     digits,  # noqa: F811
+    tmp_path,
 ):
-    book = Book()
-    with pytest.raises(wd.InputError, match=message):
-        run_many(given, digits, ledger=book, **options)
-    assert not book.runs
+    with Book(tmp_path) as book:
+        with pytest.raises(wd.InputError, match=message):
+            run_many(given, digits, ledger=book, **options)
+        assert not book.runs()
 
 
 # --- memory -------------------------------------------------------------------------
@@ -439,10 +397,12 @@ def exhausting(limit, at):
 def test_an_exhausted_memory_halves_the_chunk_and_changes_no_result(
     monkeypatch,
     digits,  # noqa: F811
+    tmp_path,
 ):
     monkeypatch.setattr(stacked.Stacked, "epoch", exhausting(limit=3, at=1))
-    notes, book = Notes(), Book()
-    outcomes = run_many(MEMBERS, digits, engine="map", watcher=notes, ledger=book)
+    notes = Notes()
+    with Book(tmp_path) as book:
+        outcomes = run_many(MEMBERS, digits, engine="map", watcher=notes, ledger=book)
     assert [said.split()[-1] for said in notes.said] == ["5", "2"]
     assert len(notes.told) == len(set(notes.told)) == 8 * TINY.epochs
     for outcome, whole in zip(outcomes, together("map")[0], strict=True):
@@ -554,11 +514,12 @@ def test_senseless_halvings_are_refused(members, options, message, digits):  # n
 # --- the ledger ---------------------------------------------------------------------
 
 
-def test_epochs_of_a_chunk_are_one_transaction_and_all_is_kept(digits):  # noqa: F811
-    book = Book()
-    outcomes = run_many(MEMBERS, digits, engine="map", ledger=book)
-    assert [len(call) for call in book.calls] == [8, 8]
-    for outcome, run in zip(outcomes, book.runs.values(), strict=True):
+def test_epochs_of_a_chunk_are_one_transaction_and_all_is_kept(digits, tmp_path):  # noqa: F811
+    with Book(tmp_path) as book:
+        outcomes = run_many(MEMBERS, digits, engine="map", ledger=book)
+        assert [len(call) for call in book.calls] == [8, 8]
+        runs = book.runs()
+    for outcome, run in zip(outcomes, runs, strict=True):
         assert run.recipe == outcome.recipe.to_dict()
         assert run.labels == dict(outcome.labels)
         assert (run.status, run.step) == (outcome.status, outcome.step)
@@ -582,43 +543,52 @@ class Stopping(Notes):
 
 @pytest.mark.parametrize("how", [run_many, functools.partial(halving, eta=2)])
 @pytest.mark.parametrize("behind", [2, 7, 9])
-def test_a_sweep_goes_on_where_it_was_stopped(how, behind, digits):  # noqa: F811
-    whole, book = Book(), Book()
-    reference = how(RATES, digits, engine="map", chunk=2, ledger=whole)
-    with pytest.raises(KeyboardInterrupt):
-        how(RATES, digits, engine="map", chunk=2, ledger=book, watcher=Stopping(behind))
-    ended = [key for key, run in book.runs.items() if run.outcome or run.message]
-    notes = Notes()
-    outcomes = how(RATES, digits, engine="map", chunk=2, ledger=book, watcher=notes)
-    assert sum(reused for *_, reused in notes.ends) == len(ended)
-    again = {place for place, _ in notes.told}
-    assert not again & {list(book.runs).index(key) for key in ended}
-    assert book.timeless() == whole.timeless()
+def test_a_sweep_goes_on_where_it_was_stopped(how, behind, digits, tmp_path):  # noqa: F811
+    sweep = functools.partial(how, RATES, digits, engine="map", chunk=2)
+    with Ledger(tmp_path / "whole", provenance={}) as whole:
+        reference = sweep(ledger=whole)
+    with Book(tmp_path) as book, pytest.raises(KeyboardInterrupt):
+        sweep(ledger=book, watcher=Stopping(behind))
+    with Book(tmp_path) as book:
+        runs = book.runs()
+        ended = [i for i, run in enumerate(runs) if run.outcome or run.message]
+        notes = Notes()
+        outcomes = sweep(ledger=book, watcher=notes)
+        assert sum(reused for *_, reused in notes.ends) == len(ended)
+        assert not {place for place, _ in notes.told} & set(ended)
+        with Ledger(tmp_path / "whole", readonly=True) as whole:
+            assert book.canonical() == whole.canonical()
     for a, b in zip(outcomes, reference, strict=True):
         equal(a, b)
         assert (a.final or {}).keys() == (b.final or {}).keys()
 
 
-def test_what_another_process_holds_is_waited_for_or_taken_over(monkeypatch, digits):  # noqa: F811
-    book, grid = Book(), GRID[:1] + GRID[4:]
-    run_many(grid, digits, engine="loop", ledger=book)
-    first, second, third = book.runs.values()
-    outcome = third.outcome
-    for run in (second, third):
-        run.status, run.outcome = "running", None
-        book.elsewhere[run.key] = "alive"
+def test_what_another_process_holds_is_waited_for_or_taken_over(
+    monkeypatch,
+    digits,  # noqa: F811
+    tmp_path,
+):
+    grid = GRID[:1] + GRID[4:]
+    with Book(tmp_path) as book:
+        run_many(grid, digits, engine="loop", ledger=book)
+        first, second, third = book.runs()
+    path = tmp_path / "shared"
+    with Ledger(path, provenance={}) as other, Ledger(path, provenance={}) as mine:
+        for run in (first, second, third):
+            other.add(run.key, run.recipe, seed=run.seed, labels=run.labels)
+        assert len(other.claim([second.key, third.key])) == 2
 
-    def later(seconds):
-        """Meanwhile one process is killed, and the other ends."""
-        book.elsewhere.clear()
-        third.status, third.outcome = "finished", outcome
+        def later(seconds):
+            """Meanwhile one run is given up there, and the other ends."""
+            other.release([second.key])
+            other.finish(third.key, third.outcome)
 
-    monkeypatch.setattr("jaxwd.lab.engines.book.time.sleep", later)
-    notes = Notes()
-    outcomes = run_many(grid, digits, engine="loop", ledger=book, watcher=notes)
-    assert {place for place, _ in notes.told} == {1}
-    assert [o.status for o in outcomes] == ["finished"] * 3
-    assert first.status == second.status == "finished"
+        monkeypatch.setattr("jaxwd.lab.engines.book.time.sleep", later)
+        notes = Notes()
+        outcomes = run_many(grid, digits, engine="loop", ledger=mine, watcher=notes)
+        assert {place for place, _ in notes.told} == {0, 1}
+        assert [o.status for o in outcomes] == ["finished"] * 3
+        assert {run.status for run in mine.runs()} == {"finished"}
 
 
 # --- choosing -----------------------------------------------------------------------
@@ -716,23 +686,8 @@ BRIEF = [
 
 
 @pytest.fixture
-def sweep(monkeypatch, tmp_path):
-    """The command on a file with a grid; the ledger is kept in memory."""
-    books = {}
-
-    class Ledger:
-        def __init__(self, path):
-            self.book = books.setdefault(str(path), Book())
-
-        def __enter__(self):
-            return self.book
-
-        def __exit__(self, *_):
-            pass
-
-    module = types.ModuleType("jaxwd.lab.ledger")
-    module.__dict__["Ledger"] = Ledger
-    monkeypatch.setitem(sys.modules, "jaxwd.lab.ledger", module)
+def sweep(tmp_path):
+    """The command on a file with a grid."""
     file = tmp_path / "mine.py"
     file.write_text(FILE)
 

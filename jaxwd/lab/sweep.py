@@ -137,7 +137,10 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     from jaxwd.lab.engines.table import engine as engine_of
     from jaxwd.lab.grid import as_member
     from jaxwd.lab.ledger import Ledger
+    from jaxwd.lab.provenance import provenance
     from jaxwd.losses import task
+    from jaxwd.report.folder import note
+    from jaxwd.report.html import write_html
 
     console = Console()
     device = runtime.setup(flags.device, cache=flags.cache, cpu_devices=runtime.cores())
@@ -169,10 +172,16 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
             outcomes = run_many(members, data, **how)
         else:
             outcomes = halving(members, data, eta=flags.halving, **how)
+    question, about_it = about.strip().splitlines()[0], provenance()
+    note(folder, question, [], str(data), {}, score, "")
+    page = write_html(
+        None, outcomes, folder / "report.html", title=question, about=about_it
+    )
     for line in summary(outcomes, drawn, score):
         console.print(line, highlight=False)
     if flags.compare_alone and drawn.epochs and len(members) > 1:
         console.print(speed_up(outcomes, drawn, data), highlight=False)
+    console.print(f"report: {page}")
     if not any(outcome.status == "finished" for outcome in outcomes):
         raise Diverged("no member finished; lower the learning rates or strengths")
     return outcomes
