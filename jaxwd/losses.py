@@ -19,8 +19,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     >>> cross_entropy(jnp.zeros((1, 2)), jnp.array([0])).round(4)
     Array([0.6931], dtype=float32)
     """
-    right = jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
-    return jax.nn.logsumexp(logits, -1) - right
+    return jax.nn.logsumexp(logits, -1) - _of_label(logits, labels)
 
 
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
@@ -33,8 +32,26 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def hit(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return 1.0 where the largest logit is the label's, shape (batch,)."""
-    return (jnp.argmax(logits, -1) == labels).astype(jnp.float32)
+    """Return 1.0 where the largest logit is the label's, shape (batch,).
+
+    Of equal logits the first counts as the largest, as in `argmax`.
+
+    >>> hit(jnp.array([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]), jnp.array([1, 2]))
+    Array([1., 0.], dtype=float32)
+    """
+    own = _of_label(logits, labels)[:, None]
+    first = jnp.arange(logits.shape[-1]) >= labels[:, None]
+    return jnp.all((logits < own) | ((logits == own) & first), -1).astype(jnp.float32)
+
+
+def _of_label(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return each example's logit of its label.
+
+    A sum over a mask and no gather: the gradient of a gather is a scatter, which XLA
+    does element by element, and in a stack of members member by member.
+    """
+    mine = jnp.arange(logits.shape[-1]) == labels[:, None]
+    return jnp.sum(jnp.where(mine, logits, 0), -1)
 
 
 class Task(NamedTuple):

@@ -742,15 +742,14 @@ def test_columns_of_a_run_by_path(varied):
     assert c["status"] == "waiting"  # its process closed the ledger
 
 
-def test_frames_hold_the_rows(varied):
+@pytest.mark.parametrize(("package", "make"), [("pandas", "frame"), ("polars",) * 2])
+def test_frames_hold_the_rows(package, make, varied):
+    pytest.importorskip(package)
     with Ledger(varied, readonly=True) as ledger:
-        rows = ledger.rows()
-        for name, make in (("pandas", ledger.frame), ("polars", ledger.polars)):
-            pytest.importorskip(name)
-            frame = make()
-            assert len(frame) == 3
-            assert set(frame.columns) == {n for row in rows for n in row}
-            assert frame["final.loss"][0] == 1 / 3
+        rows, frame = ledger.rows(), getattr(ledger, make)()
+    assert len(frame) == 3
+    assert set(frame.columns) == {name for row in rows for name in row}
+    assert frame["final.loss"][0] == 1 / 3
 
 
 @pytest.mark.parametrize(

@@ -164,10 +164,10 @@ def contestant(name, what, members, steps):
 
 def work(spec):
     """Be the process of one contestant: a line in, a run, a line out."""
-    from jaxwd import runtime
-
     name, what, members, steps = json.loads(spec)
-    if not name.startswith("torch"):
+    if not name.startswith("torch"):  # PyTorch's interpreter need not have JAX
+        from jaxwd import runtime
+
         # One device, but for the engines that are spread: they see one a core.
         spread = name.startswith("devices")
         runtime.setup(cpu_devices=runtime.cores() if spread else None)
