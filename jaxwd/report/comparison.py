@@ -45,7 +45,12 @@ def comparison_table(study: Study) -> Table:
             if wider
             else ""
         ),
-        optional=("ρ", "g_z", "n"),
+        # The result table beside it has the difference too.
+        optional=tuple(
+            name
+            for name in ("ρ", "g_z", "n", "P(better)", columns[2])
+            if name in columns and "t p" in columns
+        ),
     )
 
 
