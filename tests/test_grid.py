@@ -608,6 +608,26 @@ def test_auto_takes_what_the_trial_found_quickest(monkeypatch, digits):  # noqa:
     assert outcomes[0].status == "finished"
 
 
+@pytest.mark.parametrize(("ms", "lanes"), [(1.0, len(MEMBERS)), (1e3, 1)])
+def test_slow_members_go_few_at_a_time_so_that_a_stop_loses_few(
+    ms,
+    lanes,
+    monkeypatch,
+    digits,  # noqa: F811
+):
+    monkeypatch.setattr(choose, "trial", lambda *given: {"map": ms})
+    monkeypatch.setattr(choose, "_WORTH", 1)
+    notes = Notes()
+    run_many(MEMBERS, digits, watcher=notes)
+    assert set(notes.compilations) <= {("map", lanes)}
+    # One at a time, a member has ended before the next one begins.
+    begun = [place for place, epoch in notes.told if epoch == 1]
+    first = notes.told.index((begun[1], 1))
+    assert (notes.told[:first] == [(0, n + 1) for n in range(TINY.epochs)]) == (
+        lanes == 1
+    )
+
+
 def test_a_small_grid_is_not_worth_a_trial(monkeypatch, digits):  # noqa: F811
     monkeypatch.setattr(choose, "trial", None)
     run_many(MEMBERS[:1], digits)

@@ -49,13 +49,12 @@ def chosen(job: Job, recipes: Sequence[Recipe], chunk: int | None) -> Choice:
     timings = trial(rows, job, recipes, chunk)
     row = ENGINES[min(timings, key=lambda name: timings[name])]
     width = row.width(len(recipes), chunk)
-    if chunk is None and row.name in ("map", "devices"):
-        # So small that an epoch of 16 lanes is over at once? Then take more of them.
+    if chunk is None and row.idle_is_free:
+        # More of them wait in one another's way: a stop loses what all have begun. So as
+        # many as an epoch of all of them may take, and many where members are tiny.
         epoch = timings[row.name] * 1e-3 * job.steps
-        width = row.width(len(recipes), None)
-        wider = min(int(_TICK / epoch), len(recipes), 1024)
-        if wider > width:
-            width = replace(row, widest=lambda members: wider).width(len(recipes), None)
+        lanes = min(max(int(_TICK / epoch), 1), len(recipes), 1024)
+        width = replace(row, widest=lambda members: lanes).width(len(recipes), None)
     return Choice(row, width, timings)
 
 
