@@ -7,7 +7,7 @@ from jaxwd.lab.statistics import Difference, holm, interval, paired
 from jaxwd.lab.study import Arm, Study
 from jaxwd.report.table import Table
 from jaxwd.schedules import peak_of
-from jaxwd.training.recipe import in_words
+from jaxwd.training.words import in_words
 
 _DIGITS = {"accuracy": 2, "loss": 3}
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from jaxwd import clip as clips
 from jaxwd.decay import DecayScheme, Shrink, none, shrink
 from jaxwd.errors import InputError, require, unknown
-from jaxwd.masks import kernels
 from jaxwd.models import Model
 from jaxwd.optimizers.table import OPTIMIZERS, gain, lookup
 from jaxwd.schedules import SHAPES, ScalarOrSchedule, Schedule, schedule
+from jaxwd.training.words import described, plain
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -239,19 +239,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values."""
-        values: dict[str, Any] = {
-            f.name: getattr(self, f.name) for f in dataclasses.fields(self)
-        }
-        values["decay"] = {
-            f.name: _plain(getattr(self.decay, f.name))
-            for f in dataclasses.fields(self.decay)
-        }
-        values["decay"]["where"] = [
-            [r.pattern, r.multiplier, r.min_ndim] for r in self.decay.where.table
-        ]
-        if isinstance(self.model, Model):
-            values["model"] = [self.model.name, self.model.identity]
-        return {key: _plain(value) for key, value in values.items()}
+        return plain(self)
 
     def digest(self) -> str:
         """Return a short name for exactly this recipe."""
@@ -259,29 +247,7 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
-        model = self.model if isinstance(self.model, str) else self.model.name
-        said = {"seed", "dataset", "model", "optimizer", "learning_rate", "schedule"} | {
-            "decay", "dropout", "batch_size", "epochs"
-        }  # fmt: skip
-        parts = [
-            self.dataset,
-            model,
-            self.optimizer,
-            f"lr {self.learning_rate:g} {self.schedule}",
-            str(self.decay),
-            f"dropout {in_words(self.dropout)}",
-            f"batch {self.batch_size}",
-            f"{self.epochs} epochs",
-        ]
-        if self.decay.kind != "none" and self.decay.where != kernels:
-            parts.append(f"where {self.decay.where}")
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if f.name not in said and value != f.default:
-                if f.name.endswith("_options"):
-                    value = " ".join(f"{key}={option}" for key, option in value)
-                parts.append(f"{f.name} {value}")
-        return ", ".join(parts)
+        return described(self)
 
 
 def _peak(value: ScalarOrSchedule) -> Any:
@@ -292,13 +258,6 @@ def _with_peak(value: ScalarOrSchedule, peak: Any) -> ScalarOrSchedule:
     if isinstance(value, Schedule):
         return dataclasses.replace(value, peak=peak)
     return peak
-
-
-def in_words(value: ScalarOrSchedule) -> str:
-    """Return a number or schedule in a few letters, for tables."""
-    if isinstance(value, Schedule):
-        return f"{value.peak:g} {value.shape}"
-    return f"{value:g}"
 
 
 def _frozen(name: str, options: Any) -> Options:
@@ -315,17 +274,3 @@ def _frozen(name: str, options: Any) -> Options:
 
 def _as_tuple(value: Any) -> Any:
     return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "item") and hasattr(value, "dtype"):  # a NumPy or JAX scalar
-        return value.item()
-    if isinstance(value, Schedule):
-        return {
-            f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)
-        }
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
