@@ -101,7 +101,9 @@ def sheet_of(
     about = (about or {}) if study is None else study.provenance
     return Sheet(
         (study.question if study is not None else "") or title or "Study",
-        " ".join(filter(None, (_verdict(study), best_setting(groups(trials), score)))),
+        "\n\n".join(
+            filter(None, (_verdict(study), best_setting(groups(trials), score)))
+        ),
         "" if study is None else study.data,
         score,
         _facts(study, arms, trials, len(found)),

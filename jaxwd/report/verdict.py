@@ -17,7 +17,7 @@ def verdict(study: Study) -> str:
     An arm is said to differ only if its Holm-adjusted p is below 0.05. Otherwise the
     sentence says that nothing is shown, and how large a difference would have shown;
     with a margin, equivalence may be shown instead. The data loss is spoken of only
-    where it differs.
+    where it differs. A second paragraph says how arms were tuned and what to mind.
     """
     metric = f"test_{study.score}"
     said = _diverged(study)
@@ -60,8 +60,9 @@ def verdict(study: Study) -> str:
         said.append(f"On test data loss, {'; '.join(lower)}.")
     if shown or (lower and study.score == "accuracy"):
         said.append(claims.few_pairs(found))
-    said += [_level_reached(study, metric), *tuned, *_weak_decay(study)]
-    return " ".join(filter(None, said))
+    said.append(_level_reached(study, metric))
+    notes = [*tuned, *_weak_decay(study)]
+    return "\n\n".join(" ".join(filter(None, part)) for part in (said, notes) if part)
 
 
 def _sorted_out(
