@@ -21,7 +21,7 @@ def run_key(recipe: Any, data_fingerprint: str, layout: str) -> str:
     parts = [
         recipe.digest(),
         data_fingerprint,
-        importlib.metadata.version("jax"),
+        jax.__version__,
         _own_version(),
         str(commit()),
         processor(),
@@ -52,6 +52,7 @@ def provenance() -> dict[str, Any]:
     }
 
 
+@functools.cache
 def processor() -> str:
     """Return the processor's name."""
     try:

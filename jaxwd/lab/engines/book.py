@@ -39,15 +39,16 @@ class Book:
             return
         fingerprint = data.fingerprint()
         self.keys = [member_key(m, fingerprint) for m in members]
-        for key, (recipe, labels) in zip(self.keys, members, strict=True):
-            said = dict(labels)
-            ledger.add(
-                key,
-                recipe.to_dict(),
-                arm=str(said.get("arm", "")),
-                seed=recipe.seed,
-                labels=said,
-            )
+        with ledger.together():
+            for key, (recipe, labels) in zip(self.keys, members, strict=True):
+                said = dict(labels)
+                ledger.add(
+                    key,
+                    recipe.to_dict(),
+                    arm=str(said.get("arm", "")),
+                    seed=recipe.seed,
+                    labels=said,
+                )
         for place in range(len(members)):
             self._look_up(place)
 
