@@ -750,3 +750,8 @@ def test_help_of_the_command_needs_no_jax():
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert got.returncode == 0, got.stderr
     assert "--strength" in got.stdout
+
+
+def test_a_recipe_whose_decay_follows_the_loss_is_explained_too():
+    recipe = wd.Recipe(model="mlp", decay=wd.auto_l2(wd.coupled(0.1)), epochs=1)
+    assert "kernel" in str(wd.explain(recipe))

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.console import Console
 
-from jaxwd import data as datasets
 from jaxwd import runtime
 from jaxwd.errors import Diverged
 from jaxwd.lab.compare_command import margin_of
@@ -17,7 +16,7 @@ from jaxwd.lab.comparison_progress import comparison_progress
 from jaxwd.lab.controls import with_controls
 from jaxwd.lab.engines import run_many
 from jaxwd.lab.engines.table import engine as engine_of
-from jaxwd.lab.experiment import check_recipe, decayed_leaves
+from jaxwd.lab.experiment import check_recipe, decayed_leaves, load_data
 from jaxwd.lab.ledger import Ledger
 from jaxwd.lab.ledger.file import FILE, writable_folder
 from jaxwd.lab.study import Study
@@ -34,13 +33,7 @@ def execute(name: str, about: str, arms: Callable, flags: Any) -> pathlib.Path:
     """Run a comparison with given flags and return the path of its report."""
     console = Console()
     device = runtime.setup(flags.device, cache=flags.cache, cpu_devices=runtime.cores())
-    loaded = datasets.load(
-        flags.dataset,
-        image_size=flags.image_size,
-        grayscale=flags.grayscale,
-        data_dir=flags.data_dir,
-        manual_dir=flags.manual_dir,
-    )
+    loaded = load_data(flags)
     folder = flags.out or pathlib.Path("runs") / name
     study, mask = compared(about, arms(flags, loaded), loaded, flags, folder, device)
     for table in tables_of(study):

@@ -7,16 +7,9 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
+from jaxwd.lab.progress import epochs_bar
 from jaxwd.lab.statistics import interval
 
 Row = dict[str, Any]
@@ -58,16 +51,7 @@ class ComparisonProgress:
         self.scores: dict[str, list[float]] = {arm: [] for arm in arms}
         self.runs = 0
         self.tuning, self.final = Phase(self, True), Phase(self, False)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("epochs"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self.bar = epochs_bar(console)
         self.task = self.bar.add_task("compiling", total=runs * epochs)
 
     def __rich__(self) -> Group:

@@ -38,7 +38,6 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
     """Run an experiment with given flags and return the path of its report."""
     from rich.console import Console
 
-    from jaxwd import data as datasets
     from jaxwd import runtime
     from jaxwd.lab.ledger import FILE, Ledger, writable_folder
     from jaxwd.lab.progress import progress
@@ -57,13 +56,7 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
 
     console = Console()
     device = runtime.setup(flags.device, cache=flags.cache)
-    loaded = datasets.load(
-        flags.dataset,
-        image_size=flags.image_size,
-        grayscale=flags.grayscale,
-        data_dir=flags.data_dir,
-        manual_dir=flags.manual_dir,
-    )
+    loaded = load_data(flags)
     alternatives = arms(flags, loaded)
     for arm in alternatives:
         check_recipe(arm.recipe, loaded)
@@ -106,6 +99,19 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
     if not any(study.finals.values()):
         raise Diverged("every run diverged; lower --learning-rate or --strength")
     return page
+
+
+def load_data(flags: Flags):
+    """Return the data set that flags name."""
+    from jaxwd.data import load
+
+    return load(
+        flags.dataset,
+        image_size=flags.image_size,
+        grayscale=flags.grayscale,
+        data_dir=flags.data_dir,
+        manual_dir=flags.manual_dir,
+    )
 
 
 def recipe(flags: Flags):

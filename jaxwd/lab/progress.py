@@ -21,6 +21,20 @@ from jaxwd.lab.statistics import interval
 Row = dict[str, Any]
 
 
+def epochs_bar(console: Console) -> Progress:
+    """Return a bar that counts epochs, with the time gone and the time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
 class Progressing:
     """A `Watcher` that draws; on a terminal live, elsewhere one line a run."""
 
@@ -31,16 +45,7 @@ class Progressing:
         self.last: dict[str, float] = {}
         self.said_waiting = False
         self.done_scores: dict[str, list[float]] = {arm: [] for arm in arms}
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("epochs"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self.bar = epochs_bar(console)
         self.task = self.bar.add_task("compiling", total=runs * epochs)
 
     def __rich__(self) -> Group:

@@ -129,12 +129,12 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     """Run a grid with given flags and return the outcomes."""
     from rich.console import Console
 
-    from jaxwd import data as datasets
     from jaxwd import runtime
     from jaxwd.lab.engines import halving, run_many
     from jaxwd.lab.engines.bars import bar
     from jaxwd.lab.engines.many import check_members
     from jaxwd.lab.engines.table import engine as engine_of
+    from jaxwd.lab.experiment import load_data
     from jaxwd.lab.grid import as_member
     from jaxwd.lab.ledger import Ledger
     from jaxwd.lab.provenance import provenance
@@ -144,13 +144,7 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
 
     console = Console()
     device = runtime.setup(flags.device, cache=flags.cache, cpu_devices=runtime.cores())
-    data = datasets.load(
-        flags.dataset,
-        image_size=flags.image_size,
-        grayscale=flags.grayscale,
-        data_dir=flags.data_dir,
-        manual_dir=flags.manual_dir,
-    )
+    data = load_data(flags)
     members = [as_member(member) for member in grid(flags, data)]
     if flags.engine != "auto":
         engine_of(flags.engine)

@@ -95,6 +95,8 @@ def explain(
                 "steps, steps_per_epoch and learning_rate with a transformation only"
             )
         subject = of_recipe(tx, params, data)
+        # A training hands its loss over, for schemes that follow it.
+        extra_args = {"value": 1.0} | dict(extra_args or {})
     else:
         subject = of_transformation(tx, params, steps, steps_per_epoch, learning_rate)
     probe = Probe(

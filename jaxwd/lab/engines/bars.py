@@ -5,17 +5,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from jaxwd.lab.engines.outcome import Outcome, Row, Silent
 from jaxwd.lab.grid import Member
+from jaxwd.lab.progress import epochs_bar
 
 _SECONDS = 10.0
 """Between two lines where no bar is drawn."""
@@ -40,16 +33,7 @@ class Bar(Silent):
         self.best: tuple[float, int] | None = None
         self.seen: dict[int, int] = {}
         self.alive, self.said_at = len(members), time.perf_counter()
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("epochs"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self.bar = epochs_bar(console)
         self.task = self.bar.add_task("compiling", total=None)
 
     def begins(self, members: int, epochs: int, groups: int) -> None:
