@@ -19,16 +19,13 @@ class AutoState(NamedTuple):
         step: counter, from 0.
         factor: what λ has come down to, relative to what was given.
         since: step at which it last came down.
-        measured: how many measurements there were.
         last: the newest loss.
-        lowest: the lowest loss but the newest, as of the last measurement that left λ
-            as it was.
+        lowest: the lowest of those before it; ∞ until there was one.
     """
 
     step: Array
     factor: Array
     since: Array
-    measured: Array
     last: Array
     lowest: Array
 
@@ -36,7 +33,7 @@ class AutoState(NamedTuple):
 def start(params: Tree) -> AutoState:
     """Return the state before the first step."""
     zero, infinite = jnp.zeros([], jnp.int32), jnp.full([], jnp.inf)
-    return AutoState(zero, jnp.ones([]), zero, zero, infinite, infinite)
+    return AutoState(zero, jnp.ones([]), zero, infinite, infinite)
 
 
 def share(
@@ -61,20 +58,19 @@ def share(
             "auto_l2: value=None, and it follows the loss; call "
             "tx.update(gradients, state, params, value=loss)"
         )
-    step, factor, since, measured, last, lowest = state
+    step, factor, since, last, lowest = state
     loss = jnp.asarray(value, last.dtype)
     looks = step % every == 0
     wait = refractory / (strength * factor)  # ∞ for λ = 0: it never falls
     stuck = (lowest <= loss) & (lowest <= last)
-    falls = looks & (step > since + wait) & (measured >= 2) & stuck
+    falls = looks & (step > since + wait) & stuck
     factor = jnp.where(falls, factor / divide, factor)
     kept = AutoState(
         step + 1,
         factor,
         jnp.where(falls, step, since),
-        measured + looks,
         jnp.where(looks, loss, last),
-        jnp.where(looks & ~falls, jnp.minimum(lowest, last), lowest),
+        jnp.where(looks, jnp.minimum(lowest, last), lowest),
     )
     return jax.tree.map(lambda _: factor, g), kept
 
