@@ -65,7 +65,7 @@ def run(
     Args:
         recipe: all that determines the training.
         data: a `Dataset`; default `jaxwd.load(recipe.dataset)`.
-        layout: `single`, `sharded` or `pmap`; how a batch is spread over devices.
+        layout: a row of `jaxwd.training.LAYOUTS`; how a batch is spread over devices.
         devices: how many devices take part; default all.
         on_epoch: called with the row of metrics after each epoch.
 
@@ -91,7 +91,7 @@ def run(
     compiled = time.perf_counter()
     numbers = spread.place(jax.tree.map(jnp.float32, recipe.numbers()))
     root = spread.place(jax.random.key(recipe.seed))
-    state = spread.place(program.init(root, numbers, arrays))
+    state = program.init(root, numbers, arrays)
     history: list[Row] = []
     in_epochs = 0.0
     score_name = task(data.task).score_name
@@ -117,7 +117,7 @@ def run(
         recipe,
         history,
         final,
-        jax.tree.map(np.asarray, state.measured),
+        spread.on_host(state.measured),
         time.perf_counter() - compiled,
         compiled - started,
         recipe.epochs * steps * recipe.batch_size / in_epochs,
