@@ -125,7 +125,9 @@ class Recipe:
                 f"batch_size={self.batch_size}; parts of a batch are equal"
             )
         if self.average is not None:
-            require("average", self.average, 0.0, 1.0 - 2**-24)  # 1 in float32 is stuck
+            require("average", self.average, 0.0, 1.0)
+            if self.average == 1:
+                raise InputError("average=1 keeps the start for ever; give 0.999, say")
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
         if self.remat is not None and self.remat not in REMAT:
