@@ -67,8 +67,10 @@ def functions(
         limit: only the first steps of each epoch, for timing; at least 2.
     """
     model = model_of(structure, outputs)
-    if axis is not None and model.over_axis is not None:
-        model = model.over_axis(axis)  # batch norms take the whole batch's moments
+    over_axis = getattr(model, "over_axis", None)
+    trained = model  # where it can, with batch norms over all devices' rows
+    if axis is not None and over_axis is not None:
+        trained = over_axis(axis)
     batch = structure.batch_size
     steps_an_epoch = structure.steps_per_epoch(examples)
     total = (
@@ -98,7 +100,7 @@ def functions(
             recipe.decays_inside,
         )
         step = make_step(
-            model,
+            trained,
             score,
             chain_of(recipe, total),
             hyper,

@@ -9,8 +9,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from jaxwd.errors import InputError, require, unknown
-from jaxwd.training.parallel.places import AXIS, by_leaf, mesh_of, on_all, put
-from jaxwd.training.parallel.places import put_rows, split
+from jaxwd.training.parallel.places import (
+    AXIS,
+    by_leaf,
+    mesh_of,
+    on_all,
+    put,
+    put_rows,
+    split,
+)
 from jaxwd.training.parallel.table import LAYOUTS, Row
 
 
@@ -77,7 +84,9 @@ class Layout:
         """Return which rows of a batch of `size` this process reads."""
         count = self._processes()
         own = size // count
-        return slice(jax.process_index() % count * own, (jax.process_index() % count + 1) * own)
+        return slice(
+            jax.process_index() % count * own, (jax.process_index() % count + 1) * own
+        )
 
     def abstract(self, tree: Any) -> Any:
         """Return shapes, dtypes and places of what `place` gives, to compile for."""

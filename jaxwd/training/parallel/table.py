@@ -39,6 +39,8 @@ LAYOUTS: dict[str, Row] = {
     "single": Row("one device", alone, several=False),
     "sharded": Row("jit: XLA splits the batch", sharded),
     "shard_map": Row("the step on each device's rows", shared, by_share=True),
-    "pmap": Row("the same, by JAX's older map", mapped, True, True, False, folded, False),
+    "pmap": Row(
+        "the same, by JAX's older map", mapped, True, True, False, folded, False
+    ),
     "fsdp": Row("jit: weights are spread as well", sharded, by_leaf=True),
 }
