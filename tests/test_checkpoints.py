@@ -85,8 +85,9 @@ WHAT_HAS_A_STATE = {
         "dropout": 0.5,
         "decay": wd.decoupled(wd.linear(0.1, steps=20)),
     },
-    "wrong labels, momentum, a clip, an anchor": {
+    "wrong labels, momentum, a clip, an anchor, an average of the weights": {
         "optimizer": "momentum",
+        "average": 0.9,
         "label_noise": 0.3,
         "clip": "adaptive",
         "clip_at": 0.1,

@@ -169,7 +169,7 @@ def decayed_leaves(arms, data) -> str:
 
     from jaxwd.masks import mask_report
     from jaxwd.schedules import value_at
-    from jaxwd.training.program import model_of
+    from jaxwd.training.parts import model_of
 
     decayed = [arm.recipe for arm in arms if arm.recipe.decay.kind != "none"]
     if not decayed:
