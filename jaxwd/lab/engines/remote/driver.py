@@ -9,28 +9,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jaxwd.data import Dataset
-from jaxwd.errors import InputError
 from jaxwd.lab.engines.drive import Ticket
 from jaxwd.lab.engines.many import Sweep
 from jaxwd.lab.engines.outcome import Outcome, Watcher
 from jaxwd.lab.engines.remote import messages as say
 from jaxwd.lab.engines.remote.cluster import Cluster, connected
 from jaxwd.lab.engines.remote.pool import Done, Joined, Lost, Pool, Told
-from jaxwd.lab.engines.remote.scheduler import Chunk, Loss, Scheduler
+from jaxwd.lab.engines.remote.queues import Chunk
+from jaxwd.lab.engines.remote.scheduler import Scheduler
+from jaxwd.lab.engines.remote.staff import PATIENCE, Staff, WorkersLost
 from jaxwd.lab.grid import Member
 from jaxwd.training import Recipe
 
 if TYPE_CHECKING:
     from jaxwd.lab.ledger import Ledger
 
-_PATIENCE = 0.5
-"""Seconds to wait for something to happen before looking whether somebody hangs."""
 _EVERY, _MESSAGES = 0.25, 400
 """Seconds between two messages of a worker; messages a second of all, at most."""
-_LOOKS = 2.0
-"""Seconds between two looks at how many workers the cluster has room for."""
-_KEPT = 20.0
-"""Seconds that workers of no use are kept, in case another one is lost."""
 
 
 def run_remote(
@@ -71,61 +66,6 @@ def run_remote(
             pool.close()
 
 
-class Staff:
-    """How many workers there are: started while there is room, ended when of no use."""
-
-    def __init__(self, pool: Pool, cluster: Cluster) -> None:
-        self.pool, self.cluster = pool, cluster
-        self.joined: dict[int, say.About] = {}
-        self.room, self.looked, self.useful = 0, -math.inf, time.monotonic()
-        self.told = False
-
-    def first(self) -> Joined:
-        """Wait for the first worker and return what it says of itself."""
-        while True:
-            self.hire(1)
-            for event in self.pool.wait(_PATIENCE):
-                if isinstance(event, Joined):
-                    self.joined[event.worker] = event.about
-                    return event
-                if isinstance(event, Lost):
-                    raise WorkersLost(f"the first worker was lost: {event.why}")
-
-    def hire(self, wanted: int) -> str:
-        """Start as many workers as are wanted and fit; return what to say of it."""
-        now = time.monotonic()
-        if now > self.looked + _LOOKS:
-            self.looked, self.room = now, self.pool.room()
-        for _ in range(min(wanted, self.room) - len(self.pool.actors)):
-            self.pool.start()
-        if self.room or not wanted or self.pool.actors:
-            return ""
-        needs = f"{self.cluster.worker_cpus:g} CPUs, {self.cluster.worker_gpus:g} GPUs"
-        if self.cluster.where is None:
-            raise InputError(
-                f"this machine's Ray has no room for a worker ({needs}); give smaller "
-                "worker_cpus or worker_gpus"
-            )
-        told, self.told = self.told, True
-        return "" if told else f"no room for a worker yet ({needs}); waiting for nodes"
-
-    def let_go(self, idle: Sequence[int], useful: bool) -> list[int]:
-        """End idle workers for which nothing is left; return which."""
-        now = time.monotonic()
-        if useful:
-            self.useful = now
-        if now < self.useful + _KEPT:
-            return []
-        for worker in idle:
-            self.pool.end(worker)
-            del self.joined[worker]
-        return [*idle]
-
-
-class WorkersLost(OSError):
-    """Workers are lost again and again, and none trains."""
-
-
 class Driver:
     """One sweep on a cluster."""
 
@@ -160,7 +100,7 @@ class Driver:
         while not self.scheduler.over:
             self._say(self.staff.hire(self.scheduler.wanted))
             self._hand_out()
-            events = [*self.pool.wait(_PATIENCE)]
+            events = [*self.pool.wait(PATIENCE)]
             with self._together():
                 for event in events:
                     self._happened(event)
@@ -300,7 +240,7 @@ class Driver:
             self.scheduler.fruitless += 1
             self._say(f"a worker was lost at its start: {why}")
             return
-        loss: Loss = self.scheduler.lost(worker, node=node)
+        loss = self.scheduler.lost(worker, node=node)
         for place in loss.again:
             self.tickets[place].rewind()
         for place in loss.given_up:

@@ -1,9 +1,10 @@
-"""The members of one group that wait for a worker, and how many of them make a chunk."""
+"""Members of one group that wait for a worker; chunks of them; what sizes these."""
 
 import math
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,37 @@ class Rules:
     fruitless: int = 10
     scouts: bool = True
     sticky: bool = True
+
+
+@dataclass
+class Chunk:
+    """Members of one group for one worker; without any, it only compiles.
+
+    Attributes:
+        group: number of the group.
+        places: members in the order in which they enter lanes.
+        heard: when the worker last gave a life sign.
+        training: an epoch was heard of.
+        ended: members that ended.
+    """
+
+    group: int
+    places: list[int]
+    heard: float
+    training: bool = False
+    ended: set[int] = field(default_factory=set)
+
+    @property
+    def left(self) -> list[int]:
+        """Return the members that did not end, in order."""
+        return [place for place in self.places if place not in self.ended]
+
+
+class Loss(NamedTuple):
+    """What becomes of a lost worker's members."""
+
+    again: list[int]
+    given_up: list[int]
 
 
 class Queue:

@@ -7,45 +7,12 @@ asks what to do. `scripts/scheduler_simulation.py` tells it of a thousand GPUs i
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from jaxwd.lab.engines.remote.queues import Queue, Rules
+from jaxwd.lab.engines.remote.queues import Chunk, Loss, Queue, Rules
 
 Worker = int
 Claim = Callable[[list[int]], list[int]]
 """Places that nobody had → those that are ours; the others run elsewhere."""
-
-
-@dataclass
-class Chunk:
-    """Members of one group for one worker; without any, it only compiles.
-
-    Attributes:
-        group: number of the group.
-        places: members in the order in which they enter lanes.
-        heard: when the worker last gave a life sign.
-        training: an epoch was heard of.
-        ended: members that ended.
-    """
-
-    group: int
-    places: list[int]
-    heard: float
-    training: bool = False
-    ended: set[int] = field(default_factory=set)
-
-    @property
-    def left(self) -> list[int]:
-        """Return the members that did not end, in order."""
-        return [place for place in self.places if place not in self.ended]
-
-
-class Loss(NamedTuple):
-    """What becomes of a lost worker's members."""
-
-    again: list[int]
-    given_up: list[int]
 
 
 class Scheduler:

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from jaxwd.data import Dataset
@@ -168,6 +169,4 @@ class Worker:
         while len(self.jobs) >= _JOBS:
             del self.jobs[next(iter(self.jobs))]
         self.jobs[order.number] = job
-        from dataclasses import replace
-
         return replace(job, splits=order.splits)
