@@ -189,7 +189,7 @@ def check(recipe: Recipe, data: Dataset) -> None:
     """Refuse what a program could not see, because numbers are its inputs."""
     steps = recipe.steps_per_epoch(data.train.examples) * recipe.epochs
     chain_of(recipe, steps)
-    if recipe.label_noise and data.task != "classification":
+    if recipe.label_noise and data.task == "regression":
         raise InputError(
             f"label_noise={recipe.label_noise}: {data.name} is a {data.task} and has no "
             "labels to change; leave it 0"
@@ -200,7 +200,13 @@ def check(recipe: Recipe, data: Dataset) -> None:
             f"dropout={recipe.dropout}: {recipe.model.name} fixes its own dropout "  # type: ignore[union-attr]
             "rates; set them in the module, or give its call a dropout_rate argument"
         )
-    require_outputs(recipe.structure(), data.input_shape, data.outputs)
+    require_outputs(
+        recipe.structure(),
+        data.input_shape,
+        data.outputs,
+        data.input_dtype,
+        data.output_shape,
+    )
     warn_of_lost_decay(recipe, data.train.examples)
 
 
