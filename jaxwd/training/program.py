@@ -9,8 +9,7 @@ import jax.numpy as jnp
 
 from jaxwd.training.arrays import Arrays
 from jaxwd.training.functions import functions
-from jaxwd.training.parallel import Layout
-from jaxwd.training.parallel.layout import require_even
+from jaxwd.training.parallel import Layout, require_parts
 from jaxwd.training.recipe import Numbers, Recipe
 from jaxwd.training.step import Info, State
 
@@ -53,10 +52,7 @@ def compile_program(
         also: paths of options that are inputs too, as in `recipe.structure(also)`.
         limit: only the first steps of each epoch, for timing.
     """
-    parts = structure.accumulate
-    if parts > 1:
-        how = f"over {spread.devices} devices in {parts} parts each"
-        require_even(structure.batch_size, spread.devices * parts, how)
+    require_parts(structure.batch_size, structure.accumulate, spread.devices)
     pure = functions(
         structure,
         task_name,

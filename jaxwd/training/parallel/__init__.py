@@ -13,5 +13,6 @@ dropout mask of its own; without dropout the numbers are the same again.
 
 from jaxwd.training.parallel.layout import Layout as Layout
 from jaxwd.training.parallel.layout import layout as layout
+from jaxwd.training.parallel.layout import require_parts as require_parts
 from jaxwd.training.parallel.places import AXIS as AXIS
 from jaxwd.training.parallel.table import LAYOUTS as LAYOUTS

@@ -216,12 +216,21 @@ def layout(name: str, batch_size: int, devices: int | None = None) -> Layout:
                 "take part; leave devices away"
             )
     count = 1 if not row.several else here if devices is None else devices
-    require_even(batch_size, count, f"over {count} devices")
+    _require_even(batch_size, count, f"over {count} devices")
     return Layout(name, count)
 
 
-def require_even(batch_size: int, parts: int, how: str) -> None:
-    """Raise unless a batch divides into equal parts; names the nearest sizes."""
+def require_parts(batch_size: int, parts: int, devices: int) -> None:
+    """Raise unless each device's rows of a batch divide into parts.
+
+    Then part k is every parts-th row from k on, on one device and on many.
+    """
+    if parts > 1:
+        how = f"over {devices} devices in {parts} parts each"
+        _require_even(batch_size, parts * devices, how)
+
+
+def _require_even(batch_size: int, parts: int, how: str) -> None:
     if batch_size % parts:
         low = batch_size // parts * parts
         nearest = " or ".join(str(n) for n in (low, low + parts) if n)
