@@ -131,6 +131,10 @@ def recipe(flags: Flags):
         clip=flags.clip,
         clip_at=flags.clip_at,
         label_noise=flags.label_noise,
+        accumulate=flags.accumulate,
+        precision=flags.precision,
+        average=flags.average,
+        remat=flags.remat,
         batch_size=flags.batch_size,
         epochs=flags.epochs,
     )

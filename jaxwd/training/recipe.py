@@ -68,7 +68,7 @@ class Recipe:
         accumulate: take a step's batch in so many parts, to save memory.
         average: β of a moving average of the weights, which is then what is measured;
             0.999 is usual. None: the weights themselves.
-        remat: `elementwise` or `all`: what the backward pass computes again.
+        remat: `elementwise` or `blocks`: what the backward pass computes again.
     """
 
     dataset: str = "fashion_mnist_12k"
@@ -125,7 +125,9 @@ class Recipe:
                 f"batch_size={self.batch_size}; parts of a batch are equal"
             )
         if self.average is not None:
-            require("average", self.average, 0.0, 1.0 - 2**-24)  # 1 in float32 is stuck
+            require("average", self.average, 0.0, 1.0)
+            if self.average == 1:
+                raise InputError("average=1 keeps the start for ever; give 0.999, say")
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
         if self.remat is not None and self.remat not in REMAT:
