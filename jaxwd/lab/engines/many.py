@@ -136,12 +136,16 @@ class Sweep:
             return taken
 
         self.book.engine = row.name
-        reached = drive(row, job, width, queue, self.book, until)
+        try:
+            reached = drive(row, job, width, queue, self.book, until)
+        finally:  # also what had ended when somebody pressed Ctrl-C
+            self.book.settle(now=True)
         if reached < width:  # what did not fit will not fit the next time
             self.choices[group.places[0]] = (job, row, reached)
 
     def outcomes(self) -> list[Outcome]:
         """Return the outcomes in the order given, equal recipes included."""
+        self.book.settle(now=True)
         return [
             replace(self.book.outcomes[self.place_of[twin]], labels=member.labels)
             for member, twin in zip(self.given, self.twin_of, strict=True)
