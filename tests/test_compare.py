@@ -40,8 +40,11 @@ from jaxwd.report import (
     summary,
     tuning_table,
     verdict,
+    write_html,
     write_report,
 )
+from jaxwd.report.folder import open_runs
+from jaxwd.report.noted import note_study
 from jaxwd.training import Result
 
 RATE = {"learning_rate": wd.log_range(1e-3, 1.0)}
@@ -409,6 +412,97 @@ def test_started_again_nothing_is_run_twice(digits, tmp_path):  # noqa: F811
     assert 2 * 4 <= runs <= 2 * (4 + 2)
 
 
+# --- read back from its folder ----------------------------------------------------
+
+
+def kept(tmp_path, score, data, arms, budget, **options):
+    """Compare into a folder, as the command does, and return study and page."""
+    folder = tmp_path / "kept"
+    with (
+        Ledger(folder / "ledger.sqlite") as finals,
+        Ledger(folder / "tuning" / "ledger.sqlite") as trials,
+    ):
+        how = {"ledger": finals, "tuning_ledger": trials, "runner": Fake(score)}
+        study = compare(arms, data, budget=budget, question="?", **how, **options)
+    note_study(folder, study, "a mask")
+    return folder, study, page_of(study, (), "a mask", tmp_path)
+
+
+def page_of(study, runs, mask, tmp_path, **more):
+    return write_html(
+        study, runs, tmp_path / "page.html", mask=mask, **more
+    ).read_text()
+
+
+CAUTIOUS = dataclasses.replace(
+    TINY, optimizer="adam", decay=wd.cautious(wd.decoupled(0.0))
+)
+WIDE = {**RATE, "decay.strength": wd.log_range(0.1, 1e4)}
+ALIKE = {**RATE, "schedule": wd.choices("constant", "cosine")}
+DECAYS = {"decay": wd.choices(wd.coupled(0.1), wd.decoupled(0.1)), **RATE}
+
+
+@pytest.mark.parametrize(
+    ("arms", "budget", "options"),
+    [
+        (ARMS, BUDGET, {"margin": 0.005}),
+        ([ARMS[0], Arm("c", CAUTIOUS, tune=WIDE)], Budget(16, 2, 3, select="loss"), {}),
+        ([Arm("s", TINY, tune=ALIKE), Arm("d", L2, tune=DECAYS)], Budget(4, 1, 2), {}),
+        (ARMS[1:], Budget(9, 1, 2, search="grid"), {}),
+        ([Arm("twin", TINY), ARMS[1], Arm("fixed", TINY)], Budget(4, 1, 2), {}),
+    ],
+    ids=["margin", "refused, control, loss", "names", "basin", "equal recipes"],
+)
+def test_the_folder_gives_the_page_that_the_comparison_wrote(
+    arms,
+    budget,
+    options,
+    digits,  # noqa: F811
+    tmp_path,
+):
+    """Trials that diverged or were refused, winners, edges, controls and all."""
+    score = lambda r: None if r.learning_rate > 0.5 else peaked()(r)  # noqa: E731
+    folder, study, page = kept(tmp_path, score, digits, arms, budget, **options)
+    found = open_runs(folder)
+    assert found.study.tuning.keys() == study.tuning.keys()
+    again = page_of(found.study, found.runs, found.mask, tmp_path)
+    assert again == page
+
+
+def test_other_flags_in_one_folder_leave_this_comparison_as_it_is(digits, tmp_path):  # noqa: F811
+    """Arms and trials of the same names, with other epochs, more seeds, more trials."""
+    longer = [
+        dataclasses.replace(a, recipe=dataclasses.replace(a.recipe, epochs=3))
+        for a in ARMS
+    ]
+    kept(tmp_path, peaked(rate=0.5), digits, longer, Budget(8, 1, 3))
+    kept(tmp_path, peaked(), digits, ARMS, Budget(8, 1, 3))
+    folder, study, page = kept(tmp_path, peaked(), digits, ARMS, Budget(4, 1, 2))
+    found = open_runs(folder)
+    assert [len(tuned.trials) for tuned in found.study.tuning.values()] == [4, 4]
+    assert page_of(found.study, found.runs, found.mask, tmp_path) == page
+
+
+def test_a_comparison_stopped_while_tuning_shows_its_trials(digits, tmp_path):  # noqa: F811
+    class Stopping(Spy):
+        def __call__(self, recipe, data, **how):
+            if len(self.recipes) == 11:
+                raise KeyboardInterrupt
+            return super().__call__(recipe, data, **how)
+
+    folder = tmp_path / "kept"
+    finals = Ledger(folder / "ledger.sqlite")
+    trials = Ledger(folder / "tuning" / "ledger.sqlite")
+    with finals, trials, pytest.raises(KeyboardInterrupt):
+        how = {"ledger": finals, "tuning_ledger": trials}
+        compare(ARMS, digits, budget=BUDGET, runner=Stopping(peaked()), **how)
+    found = open_runs(folder)
+    assert found.study is None
+    done = [run for run in found.runs if run.status == "finished"]
+    assert [run.arm for run in done] == ["plain"] * 8 + ["L2"] * 3
+    assert done[-1].labels == suggestions(BOTH, 8)[2]
+
+
 # --- controls ---------------------------------------------------------------------
 
 
@@ -709,6 +803,10 @@ def test_compare_command_reports_and_goes_on_where_it_stopped(mine, tmp_path, ca
     assert cli.main(words) == 0
     again = capsys.readouterr().out
     assert again.count("reused") == 12
+    page = (tmp_path / "out" / "report.html").read_bytes()
+    assert cli.main(["report", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "report.html").read_bytes() == page
+    assert b"over seeds \xc3\x97 examples" in page
     told = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert told["margin"] == 0.005
     assert [len(t["trials"]) for t in told["tuning"].values()] == [3, 3]

@@ -22,8 +22,9 @@ from jaxwd import cli
 from jaxwd.lab.statistics import interval
 from jaxwd.lab.tuning import Trial as TunedTrial
 from jaxwd.lab.tuning import Tuned
-from jaxwd.report.folder import note, open_runs
+from jaxwd.report.folder import open_runs
 from jaxwd.report.html import embedded, write_html
+from jaxwd.report.noted import note
 from jaxwd.report.paper import write_figures
 from jaxwd.report.sheet import sheet_of
 from jaxwd.report.trials import Trial, band, groups, trial

@@ -139,8 +139,8 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     from jaxwd.lab.ledger import Ledger
     from jaxwd.lab.provenance import provenance
     from jaxwd.losses import task
-    from jaxwd.report.folder import note
     from jaxwd.report.html import write_html
+    from jaxwd.report.noted import note
 
     console = Console()
     device = runtime.setup(flags.device, cache=flags.cache, cpu_devices=runtime.cores())
