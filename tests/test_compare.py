@@ -392,6 +392,63 @@ def test_a_comparison_really_runs_as_a_grid_into_its_ledger(digits, tmp_path):  
             assert len(study.curves[arm][seed]) == TINY.epochs
 
 
+class Scores(Heard):
+    """A watcher that keeps what it was told of every arm and seed."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = {}
+
+    def done(self, arm, seed, outcome, reused):
+        super().done(arm, seed, outcome, reused)
+        self.told[arm, seed] = outcome["validation_loss"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_arms_with_one_recipe_share_their_runs_and_are_all_shown(
+    together,
+    digits,  # noqa: F811
+    tmp_path,
+    capsys,
+):
+    """Each trained once, told of and shown under each name, in tables and ledger."""
+    other = dataclasses.replace(TINY, learning_rate=0.05)
+    arms = [Arm("a", TINY), Arm("twin", TINY), Arm("b", other), Arm("[c]", other)]
+    folder, how = tmp_path / "kept", {} if together else {"run_many": None}
+    for reused in (0, 8):
+        scores = Scores()
+        with Ledger(folder / "ledger.sqlite") as ledger:
+            study = train_all(
+                arms, (0, 1), digits, ledger=ledger, watcher=scores, question="?", **how
+            )
+            assert len(ledger.runs()) == 4
+            assert {(*run.arms,) for run in ledger.runs()} == {
+                ("a", "twin"),
+                ("b", "[c]"),
+            }
+        assert scores.epochs == (0 if reused else 4 * TINY.epochs)
+        assert study.reused == sum(reused for *_, reused in scores.ends) == reused
+        assert scores.told == {
+            (arm.name, seed): study.finals[arm.name][seed]["validation_loss"]
+            for arm in arms
+            for seed in (0, 1)
+        }
+        assert study.finals["a"] == study.finals["twin"] != study.finals["b"]
+    text = verdict(study)
+    assert "twin gave exactly the runs of a. [c] gave exactly the runs of b." in text
+    assert result_table(study).rows[1][4] == "0, identical runs"
+    note_study(folder, study, "")
+    found = open_runs(folder).study
+    assert found.finals.keys() == study.finals.keys()
+    assert page_of(found, (), "", tmp_path) == page_of(study, (), "", tmp_path)
+    (folder / "study.json").unlink()  # the ledger alone knows of all four
+    assert open_runs(folder).study.finals.keys() == study.finals.keys()
+    assert cli.main(["ledger", "show", str(folder)]) == 0
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert any(line.startswith("twin (runs of a) 2 0.") for line in shown)
+    assert any(line.startswith("[c] (runs of b) 2 0.") for line in shown)
+
+
 def test_started_again_nothing_is_run_twice(digits, tmp_path):  # noqa: F811
     def start(budget):
         spy = Spy(peaked())
@@ -477,7 +534,7 @@ def test_other_flags_in_one_folder_leave_this_comparison_as_it_is(digits, tmp_pa
     ]
     kept(tmp_path, peaked(rate=0.5), digits, longer, Budget(8, 1, 3))
     kept(tmp_path, peaked(), digits, ARMS, Budget(8, 1, 3))
-    folder, study, page = kept(tmp_path, peaked(), digits, ARMS, Budget(4, 1, 2))
+    folder, _, page = kept(tmp_path, peaked(), digits, ARMS, Budget(4, 1, 2))
     found = open_runs(folder)
     assert [len(tuned.trials) for tuned in found.study.tuning.values()] == [4, 4]
     assert page_of(found.study, found.runs, found.mask, tmp_path) == page

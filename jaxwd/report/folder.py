@@ -60,7 +60,9 @@ def open_runs(folder: pathlib.Path) -> Opened:
                 f"{folder} has no finished run yet; run its experiment first"
             )
         return Opened(None, tried, asked.get("mask", ""), title, about)
-    of_arms = [run for run in runs if run.arm and not set(run.labels) - {"arm", "seed"}]
+    of_arms = [
+        run for run in runs if run.arm and not set(run.labels) - {"arm", "seed", "also"}
+    ]
     mine = {run.key for run in of_arms}
     members = [trial(run, curves.__getitem__) for run in runs if run.key not in mine]
     study = None
@@ -166,7 +168,7 @@ def _lines(folder: pathlib.Path) -> list[Row]:
 
 def _arms(runs: Sequence[Any]) -> list[Row]:
     """Return arms from their runs alone; each has the recipe of its last one."""
-    last = {run.arm: run for run in runs}
+    last = {arm: run for run in runs for arm in (run.arm, *run.labels.get("also", ()))}
     return [
         {"name": name, "recipe": seedless(run.recipe)} for name, run in last.items()
     ]
