@@ -90,3 +90,4 @@ from .schedules import warm_restarts as warm_restarts
 from .schedules import wsd as wsd
 from .training import Recipe as Recipe
 from .training import run as run
+from .training import stochastic_round as stochastic_round

@@ -62,6 +62,15 @@ class Flags:
     """Share of the training labels that are made wrong, once, by the seed."""
     batch_size: int = 32
     """Examples a step."""
+    accumulate: int = 1
+    """Take a step's batch in so many parts, for less memory."""
+    precision: str = "float32"
+    """float32, mixed (bfloat16 passes over float32 weights), bfloat16,
+    bfloat16_stochastic (rounded by chance); decay is computed in float32 always."""
+    average: float | None = None
+    """β of a moving average of the weights, which is then what is measured."""
+    remat: str | None = None
+    """What the backward pass computes again to save memory: elementwise or all."""
     epochs: int = 20
     """Passes over the training examples."""
     seeds: int = 5

@@ -18,7 +18,7 @@ from jaxwd.lab.engines.groups import grouped
 from jaxwd.lab.engines.halving import rungs
 from jaxwd.lab.engines.programs import for_lanes
 from jaxwd.lab.engines.solo import SpeedUp
-from jaxwd.training import program as programs
+from jaxwd.training import functions as functions_room
 from jaxwd.training.loop import not_finite
 
 TINY = wd.Recipe(
@@ -244,9 +244,9 @@ def test_what_members_share_stays_a_constant(digits):  # noqa: F811
 @pytest.fixture
 def traced(monkeypatch):
     """The steps traced so far, one entry for each time a program is made."""
-    made, original = [], programs.make_step
+    made, original = [], functions_room.make_step
     monkeypatch.setattr(
-        programs, "make_step", lambda *a, **k: made.append(1) or original(*a, **k)
+        functions_room, "make_step", lambda *a, **k: made.append(1) or original(*a, **k)
     )
     return made
 

@@ -12,10 +12,11 @@ import pytest
 
 import jaxwd as wd
 from jaxwd.losses import cross_entropy, task
-from jaxwd.training import program as programs
+from jaxwd.training import functions as functions_room
 from jaxwd.training.noise import noisy_labels
 from jaxwd.training.program import compile_program
-from jaxwd.training.step import Batch, Hyper, State, decay_share, make_step
+from jaxwd.training.share import decay_share
+from jaxwd.training.step import Batch, Hyper, State, make_step
 
 TINY = wd.Recipe(
     dataset="digits",
@@ -123,9 +124,11 @@ def test_label_noise_is_learnt_and_measured_on_clean_labels(digits):
 
 def test_recipes_that_differ_in_numbers_share_one_program(digits, monkeypatch):
     built = []
-    original = programs.make_step
+    original = functions_room.make_step
     monkeypatch.setattr(
-        programs, "make_step", lambda *a, **k: built.append(1) or original(*a, **k)
+        functions_room,
+        "make_step",
+        lambda *a, **k: built.append(1) or original(*a, **k),
     )
     compile_program.cache_clear()
     for strength, rate, dropout, seed in [(0.1, 0.1, 0.0, 0), (0.0, 0.2, 0.5, 1)]:

@@ -13,7 +13,8 @@ from jaxwd.errors import InputError
 from jaxwd.losses import task
 from jaxwd.schedules import value_at
 from jaxwd.training import Recipe, Result
-from jaxwd.training.program import arrays_of, model_of
+from jaxwd.training.arrays import arrays_of
+from jaxwd.training.parts import model_of
 
 if TYPE_CHECKING:
     from jaxwd.lab.study import Study

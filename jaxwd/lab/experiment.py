@@ -131,6 +131,10 @@ def recipe(flags: Flags):
         clip=flags.clip,
         clip_at=flags.clip_at,
         label_noise=flags.label_noise,
+        accumulate=flags.accumulate,
+        precision=flags.precision,
+        average=flags.average,
+        remat=flags.remat,
         batch_size=flags.batch_size,
         epochs=flags.epochs,
     )
@@ -170,7 +174,7 @@ def decayed_leaves(arms, data) -> str:
 
     from jaxwd.masks import mask_report
     from jaxwd.schedules import value_at
-    from jaxwd.training.program import model_of
+    from jaxwd.training.parts import model_of
 
     decayed = [arm.recipe for arm in arms if arm.recipe.decay.kind != "none"]
     if not decayed:

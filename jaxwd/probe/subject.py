@@ -80,7 +80,7 @@ def of_recipe(recipe: Any, params: Tree | None, data: Any) -> Subject:
     """Return the subject of a recipe: its chain, and its model's weights at the start."""
     from jaxwd.data import load
     from jaxwd.schedules import value_at
-    from jaxwd.training.program import chain_of, model_of
+    from jaxwd.training.parts import chain_of, model_of
 
     data = load(recipe.dataset) if data is None else data
     examples = recipe.train_examples or data.train.examples

@@ -9,6 +9,22 @@ import numpy as np
 from jaxwd.data import Dataset, Split
 
 
+class Stats(NamedTuple):
+    """What normalises inputs, one number a channel.
+
+    Attributes:
+        mean: of the training inputs.
+        scale: 1/standard deviation.
+    """
+
+    mean: Any
+    scale: Any
+
+    def normalize(self, inputs: jax.Array) -> jax.Array:
+        """Return (inputs − mean)/std as float32."""
+        return (inputs.astype(jnp.float32) - self.mean) * self.scale
+
+
 class Arrays(NamedTuple):
     """A data set on the device: bytes as they are, normalised batch by batch."""
 
@@ -20,7 +36,7 @@ class Arrays(NamedTuple):
 
     def normalize(self, inputs: jax.Array) -> jax.Array:
         """Return (inputs − mean)/std as float32."""
-        return (inputs.astype(jnp.float32) - self.mean) * self.scale
+        return Stats(self.mean, self.scale).normalize(inputs)
 
 
 def arrays_of(data: Dataset) -> Arrays:

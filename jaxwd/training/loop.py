@@ -13,15 +13,11 @@ from jaxwd.data import Dataset, load
 from jaxwd.errors import Diverged, InputError
 from jaxwd.losses import task
 from jaxwd.models import Model
+from jaxwd.training.arrays import Arrays, arrays_of
 from jaxwd.training.parallel import layout as layout_of
-from jaxwd.training.program import (
-    Arrays,
-    Program,
-    arrays_of,
-    chain_of,
-    compile_program,
-    require_outputs,
-)
+from jaxwd.training.parts import chain_of, require_outputs
+from jaxwd.training.precision import warn_of_lost_decay
+from jaxwd.training.program import Program, compile_program
 from jaxwd.training.recipe import Recipe
 from jaxwd.training.step import State
 
@@ -37,7 +33,8 @@ class Result:
         history: one row of metrics for each epoch.
         final: metrics at the end; `train_`, `validation_` and `test_` loss and score
             are measured without dropout on every example of the split.
-        params: the trained parameters, on the host.
+        params: the trained parameters, on the host; their moving average where the
+            recipe has one, as they were measured.
         seconds: wall time of training and evaluation, without compilation.
         compile_seconds: wall time of compilation, about 0 where a program was reused.
         images_per_second: training examples seen a second, evaluation left out.
@@ -120,7 +117,7 @@ def run(
         recipe,
         history,
         final,
-        jax.tree.map(np.asarray, state.params),
+        jax.tree.map(np.asarray, state.measured),
         time.perf_counter() - compiled,
         compiled - started,
         recipe.epochs * steps * recipe.batch_size / in_epochs,
@@ -143,6 +140,7 @@ def check(recipe: Recipe, data: Dataset) -> None:
             "rates; set them in the module, or give its call a dropout_rate argument"
         )
     require_outputs(recipe.structure(), data.input_shape, data.outputs)
+    warn_of_lost_decay(recipe, data.train.examples)
 
 
 def row_of(
@@ -187,7 +185,7 @@ def _evaluated(
     program: Program, state: State, arrays: Arrays, part: str, score_name: str
 ) -> Row:
     loss, score = program.evaluate[part](
-        state.params,
+        state.measured,
         state.model_state,
         getattr(arrays, part),
         arrays.mean,

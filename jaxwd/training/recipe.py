@@ -12,6 +12,9 @@ from jaxwd.errors import InputError, require, unknown
 from jaxwd.models import Model
 from jaxwd.optimizers.table import OPTIMIZERS, gain, lookup
 from jaxwd.schedules import SHAPES, ScalarOrSchedule, Schedule, schedule
+from jaxwd.training.gradient import REMAT
+from jaxwd.training.precision import PRECISIONS
+from jaxwd.training.step import Arithmetic
 from jaxwd.training.words import described, plain
 
 Options = tuple[tuple[str, Any], ...]
@@ -60,6 +63,12 @@ class Recipe:
             another one each epoch since the order is drawn anew.
         epochs: passes over the training examples.
         seed: root of every random draw: start, order, dropout.
+        precision: `float32`; `mixed`, bfloat16 passes over float32 weights; `bfloat16`;
+            `bfloat16_stochastic`, rounded by chance. The decay is computed in float32.
+        accumulate: take a step's batch in so many parts, to save memory.
+        average: β of a moving average of the weights, which is then what is measured;
+            0.999 is usual. None: the weights themselves.
+        remat: `elementwise` or `all`: what the backward pass computes again.
     """
 
     dataset: str = "fashion_mnist_12k"
@@ -80,6 +89,10 @@ class Recipe:
     batch_size: int = 32
     epochs: int = 20
     seed: int = 0
+    precision: str = "float32"
+    accumulate: int = 1
+    average: float | None = None
+    remat: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("model_options", "optimizer_options", "schedule_options"):
@@ -105,6 +118,20 @@ class Recipe:
         require("epochs", self.epochs, 1, whole=True)
         require("warmup", self.warmup, 0, whole=True)
         require("seed", self.seed, 0, 2**32 - 1, whole=True)
+        require("accumulate", self.accumulate, 1, whole=True)
+        if self.batch_size % self.accumulate:
+            raise InputError(
+                f"accumulate={self.accumulate} does not divide "
+                f"batch_size={self.batch_size}; parts of a batch are equal"
+            )
+        if self.average is not None:
+            require("average", self.average, 0.0, 1.0)
+            if self.average == 1:
+                raise InputError("average=1 keeps the start for ever; give 0.999, say")
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        if self.remat is not None and self.remat not in REMAT:
+            raise unknown("remat", self.remat, REMAT)
         if self.train_examples is not None:
             require("train_examples", self.train_examples, 1, whole=True)
         if self.schedule not in SHAPES:
@@ -135,6 +162,11 @@ class Recipe:
         """Say whether λθ passes through a part of the core, as in `lamb.inside`."""
         inside = OPTIMIZERS[self.optimizer].around is not None
         return inside and self.decay.kind == "decoupled"
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """Return how its steps are computed."""
+        return Arithmetic(self.precision, self.accumulate, self.average, self.remat)
 
     def steps_per_epoch(self, examples: int) -> int:
         """Return the whole batches in `examples` training examples.

@@ -1,27 +1,45 @@
 """One optimizer step: `new_state, info = step(state, batch, key)`."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxwd import penalties
-from jaxwd.decay import MULTIPLIERS, DecayScheme
+from jaxwd.decay import DecayScheme
 from jaxwd.losses import Task
 from jaxwd.models import Model
-from jaxwd.schedules import ScalarOrSchedule, peak_of, value_at
+from jaxwd.schedules import ScalarOrSchedule, value_at
+from jaxwd.training.gradient import accumulated, objective_of
+from jaxwd.training.precision import PRECISIONS, masters, written
+from jaxwd.training.share import decay_share
 from jaxwd.trees import Tree, norm
+
+_ROUNDING = 0x526F756E  # "Roun": a purpose of its own among the keys of a step
 
 
 class State(NamedTuple):
-    """What the next step needs. No random key: keys are derived from the step."""
+    """What the next step needs. No random key: keys are derived from the step.
+
+    Attributes:
+        step: how many were made.
+        params: θ, in the type that holds them.
+        model_state: what changes without a gradient, such as running means.
+        opt_state: of the chain.
+        average: the weights' exponential moving average in float32; () without one.
+    """
 
     step: jax.Array
     params: Tree
     model_state: Tree
     opt_state: Tree
+    average: Tree = ()
+
+    @property
+    def measured(self) -> Tree:
+        """Return the weights that are evaluated: the average where there is one."""
+        return self.params if self.average == () else self.average
 
 
 class Batch(NamedTuple):
@@ -67,6 +85,27 @@ class Hyper(NamedTuple):
     decays_inside: bool = False
 
 
+class Arithmetic(NamedTuple):
+    """How a step is computed; none of it changes what is minimised.
+
+    Attributes:
+        precision: a row of `jaxwd.training.precision.PRECISIONS`.
+        accumulate: a step's batch is taken in so many parts, one after another, and
+            their gradients are averaged: the memory of one part, the step of the whole.
+        average: β of the weights' exponential moving average, or None.
+        remat: what the backward pass computes again instead of keeping; a row of
+            `jaxwd.training.gradient.REMAT`, or None to keep everything.
+    """
+
+    precision: str = "float32"
+    accumulate: int = 1
+    average: float | None = None
+    remat: str | None = None
+
+
+PLAIN = Arithmetic()
+
+
 def make_step(
     model: Model,
     task: Task,
@@ -74,50 +113,46 @@ def make_step(
     hyper: Hyper,
     *,
     axis: str | None = None,
+    arithmetic: Arithmetic = PLAIN,
 ) -> Callable[[State, Batch, jax.Array], tuple[State, Info]]:
-    """Return the pure step function of a training.
+    """Return the step of a training: gradient, decay, update, and what was seen.
+
+        θ_{t+1} = θ_t + chain(∇(data loss + penalty), θ_t)
+        θ̄_{t+1} = β·θ̄_t + (1−β)·θ_{t+1}          with `arithmetic.average`, θ̄_0 = θ_0
 
     Args:
-        model: pure `init` and `apply`.
-        task: per-example loss and score.
-        tx: the Optax chain, decay included.
-        hyper: the numbers the chain was built from, for the report and the loss.
+        model: its two pure functions.
+        task: data loss and score.
+        tx: the Optax chain, decay inside unless it is a penalty in the loss; it is
+            handed the batch's data loss as `value=`.
+        hyper: what the chain was made from.
         axis: name of the device axis under `pmap` or `shard_map`; gradients, model
             state and report are averaged over it, once, and every device draws its
             own dropout mask.
+        arithmetic: precision, accumulation, averaging, recomputation.
 
     Returns:
         `step(state, batch, key)`. `key` is that of this very step.
     """
     chain = optax.with_extra_args_support(tx)  # some schemes follow the loss
+    row = PRECISIONS[arithmetic.precision]
+    gradient = accumulated(
+        objective_of(model, task, hyper, row, arithmetic.remat), arithmetic.accumulate
+    )
 
     def step(state: State, batch: Batch, key: jax.Array) -> tuple[State, Info]:
+        state = state._replace(params=masters(row, state.params))
+        own = key
         if axis is not None:
-            key = jax.random.fold_in(key, jax.lax.axis_index(axis))
-
-        def objective(params: Tree) -> tuple[jax.Array, tuple]:
-            outputs, model_state = model.apply(
-                params,
-                state.model_state,
-                batch.inputs,
-                train=True,
-                dropout_rate=value_at(hyper.dropout, state.step),
-                key=key,
-            )
-            data_loss = jnp.mean(task.loss(outputs, batch.targets))
-            penalty = penalties.reported(hyper.decay, params, state.step)
-            added = penalties.of_scheme(hyper.decay, params, state.step)
-            score = jnp.mean(task.score(outputs, batch.targets))
-            return data_loss + added, (data_loss, penalty, score, model_state)
-
-        grads, aux = jax.grad(objective, has_aux=True)(state.params)
+            own = jax.random.fold_in(key, jax.lax.axis_index(axis))
+        grads, aux = gradient(state, batch, own)
         if axis is not None:
             grads, aux = jax.lax.pmean((grads, aux), axis)
         data_loss, penalty, score, model_state = aux
         updates, opt_state = chain.update(
             grads, state.opt_state, state.params, value=data_loss
         )
-        params = optax.apply_updates(state.params, updates)
+        after = optax.apply_updates(state.params, updates)
         info = Info(
             data_loss,
             penalty,
@@ -128,46 +163,37 @@ def make_step(
             decay_share(hyper, state, grads, updates),
             jnp.asarray(value_at(hyper.learning_rate, state.step)),
         )
-        return State(state.step + 1, params, model_state, opt_state), info
+        # Rounding is the same on every device, whatever their masks were.
+        rounding = jax.random.fold_in(key, _ROUNDING) if row.by_chance else key
+        return (
+            State(
+                state.step + 1,
+                written(row, after, rounding),
+                model_state,
+                opt_state,
+                averaged(state.average, after, arithmetic.average),
+            ),
+            info,
+        )
 
     return step
 
 
-def decay_share(hyper: Hyper, state: State, grads: Tree, updates: Tree) -> jax.Array:
-    """Return ‖decay‖/(‖decay‖ + ‖rest‖) where the decay enters; 0 without decay.
-
-    NaN for schemes whose decay is no fixed multiple of the weights (gates, anchors,
-    allocations, proximal steps): it cannot be told from the rest of the step there.
-    """
-    decay = hyper.decay
-    if decay.kind == "none":
-        return jnp.zeros(())
-    if hyper.decays_inside:  # nobody sees what the core made of it
-        return jnp.full((), jnp.nan)
-    if decay.kind == "penalized":  # the gradient contains it already
-        decayed = jax.grad(lambda p: penalties.of_scheme(decay, p, state.step))(
-            state.params
-        )
-        return _share(norm(decayed), norm(jax.tree.map(jnp.subtract, grads, decayed)))
-    if decay.kind not in ("coupled", "decoupled") or not decay.is_plain:
-        return jnp.full((), jnp.nan)
-    strength = value_at(decay.strength, state.step) * decay.gradient_factor
-    decayed = jax.tree.map(
-        lambda m, p: m * strength * p,
-        decay.where.multipliers(state.params),
-        state.params,
+def started(params: Tree, model_state: Tree, tx: Any, arithmetic: Arithmetic) -> State:
+    """Return the state before the first step, of float32 weights."""
+    row = PRECISIONS[arithmetic.precision]
+    nearest = row._replace(by_chance=False)
+    return State(
+        jnp.int32(0),
+        written(nearest, params, jax.random.key(0)),
+        model_state,
+        tx.init(params),
+        () if arithmetic.average is None else params,
     )
-    if decay.kind == "coupled":
-        if hyper.clip is not None:  # decay enters behind the clip
-            held = hyper.clip.init(state.params)
-            grads, _ = hyper.clip.update(grads, held, state.params)
-        return _share(norm(decayed), norm(grads))
-    eta, alpha = value_at(hyper.learning_rate, state.step), peak_of(hyper.learning_rate)
-    d = MULTIPLIERS[decay.times].shrink(eta, alpha)
-    rest = jax.tree.map(lambda u, p: u + d * p, updates, decayed)
-    return _share(d * norm(decayed), norm(rest))
 
 
-def _share(part: jax.Array, rest: jax.Array) -> jax.Array:
-    total = part + rest
-    return jnp.where(total > 0, part / jnp.where(total > 0, total, 1.0), 0.0)
+def averaged(average: Tree, params: Tree, beta: float | None) -> Tree:
+    """Return β·average + (1−β)·params; () without β."""
+    if beta is None:
+        return ()
+    return jax.tree.map(lambda m, p: beta * m + (1 - beta) * p, average, params)

@@ -14,8 +14,9 @@ import jax
 import numpy as np
 
 import jaxwd as wd
+from jaxwd.training.arrays import arrays_of
 from jaxwd.training.parallel import layout
-from jaxwd.training.program import arrays_of, compile_program
+from jaxwd.training.program import compile_program
 
 # auto is winograd where there are many input channels and im2col where there are few.
 FORMS = ("auto", "im2col", "winograd", "lax")

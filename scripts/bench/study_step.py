@@ -52,8 +52,9 @@ def jaxwd():
     import jax
 
     import jaxwd as wd
+    from jaxwd.training.arrays import arrays_of
     from jaxwd.training.parallel import layout
-    from jaxwd.training.program import arrays_of, compile_program
+    from jaxwd.training.program import compile_program
 
     x, y = images()
     part = wd.data.Split(x[..., None], y.astype("int32"))

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from jaxwd.data import Dataset
 from jaxwd.training import Recipe
-from jaxwd.training.program import Arrays, functions
+from jaxwd.training.arrays import Arrays
+from jaxwd.training.functions import functions
 from jaxwd.training.recipe import Numbers
 
 

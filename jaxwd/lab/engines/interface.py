@@ -11,8 +11,8 @@ from jaxwd.data import Dataset
 from jaxwd.lab.engines.groups import Group
 from jaxwd.losses import task
 from jaxwd.training import Recipe, State
+from jaxwd.training.arrays import Arrays, arrays_of
 from jaxwd.training.parallel import layout
-from jaxwd.training.program import Arrays, arrays_of
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Loop:
             state = self.states[lane]
             assert state is not None
             out[:, lane] = self.program.evaluate[part](
-                state.params,
+                state.measured,
                 state.model_state,
                 getattr(arrays, part),
                 arrays.mean,

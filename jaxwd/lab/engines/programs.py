@@ -12,7 +12,8 @@ import jax.numpy as jnp
 
 from jaxwd.lab.engines import lifts
 from jaxwd.training import Recipe, State
-from jaxwd.training.program import Arrays, functions
+from jaxwd.training.arrays import Arrays
+from jaxwd.training.functions import functions
 from jaxwd.training.recipe import Numbers
 
 Lift = Callable[[lifts.One], lifts.Many]
@@ -152,6 +153,6 @@ def programs(
         ),
     }
     for part in ("validation", "train", "test"):
-        models = stack((state.params, state.model_state))
+        models = stack((state.measured, state.model_state))
         found[part] = (lift(evaluate(part)), (), ((), models, mask, shared))
     return Programs(over_devices, found)

@@ -83,7 +83,7 @@ class Stacked:
 
     def final(self, part: str, lanes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return loss and score of lanes on a split."""
-        given = (self.states.params, self.states.model_state)
+        given = (self.states.measured, self.states.model_state)
         self.compile_seconds += self.programs.compile(part)
         _, got = self.programs(part, (), given, self._mask(lanes), self.arrays)
         return host(got)
