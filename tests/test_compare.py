@@ -16,6 +16,7 @@ from test_training import TINY, digits  # noqa: F401  # a fixture
 import jaxwd as wd
 from jaxwd import cli
 from jaxwd.data import Split
+from jaxwd.flags import flags_of, joined
 from jaxwd.lab import (
     Arm,
     Budget,
@@ -27,9 +28,10 @@ from jaxwd.lab import (
     suggestions,
     with_controls,
 )
-from jaxwd.lab.compare_command import comparison, flags_of, with_budget
+from jaxwd.lab.compare_command import comparison, with_budget
 from jaxwd.lab.comparison_progress import comparison_progress
 from jaxwd.lab.optima import optima
+from jaxwd.lab.sweep import SweepFlags
 from jaxwd.lab.train_all import train_all
 from jaxwd.lab.tuning import blind, tune
 from jaxwd.report import (
@@ -904,17 +906,26 @@ def test_compare_takes_any_experiment_and_margins_of_regressions(tmp_path, capsy
     assert "within ±0.1" in printed
 
 
-def test_defaults_of_an_experiment_are_kept_beside_those_of_a_comparison(mine):
+def test_defaults_of_an_experiment_are_kept_beside_a_commands_words(mine, capsys):
     module = cli.load_experiment(str(mine))
     kind = with_budget(flags_of(module))
     assert (kind().trials, kind().seeds, kind().search) == (3, 10, "sobol")
     assert with_budget(kind) is kind
+    swept = joined(flags_of(module), SweepFlags)
+    assert (swept().trials, swept().epochs, swept().engine) == (3, 1, "auto")
+    assert joined(swept, SweepFlags) is swept
+    with pytest.raises(wd.InputError, match="--chunk=0"):  # the checks of both
+        swept(chunk=0).check()
     module.Other = dataclasses.make_dataclass(
         "Other", [], bases=(module.Mine,), frozen=True
     )
     module.Other.__module__ = module.__name__
     with pytest.raises(wd.InputError, match="several sets of flags: Mine, Other"):
         flags_of(module)
+    mine.write_text(OWN + "\n\nclass Other(Mine):\n    pass\n")
+    for command in ("sweep", "compare"):
+        assert cli.main([command, str(mine)]) == 2
+        assert "several sets of flags: Mine, Other" in capsys.readouterr().err
 
 
 def test_a_comparison_that_diverges_everywhere_exits_with_three_or_two(mine, tmp_path):
