@@ -24,13 +24,14 @@ class Flags:
     """What is trained, how, on what; every choice of an experiment."""
 
     dataset: str = "fashion_mnist_12k"
-    """A name of `jaxwd list datasets`, tfds:NAME, or folder:PATH (a sub-folder a class)."""
+    """A name of `jaxwd list datasets`, tfds:NAME, folder:PATH (a sub-folder a class), or
+    text:PATH."""
     train_examples: int | None = None
     """Use only this many training examples, classes in balance."""
     model: str = "cnn"
-    """cnn or mlp."""
+    """A name of `jaxwd list models`."""
     init: str = "lecun"
-    """How weights start: lecun, glorot, he, orthogonal, he_dropout."""
+    """How weights start: lecun, glorot, he, orthogonal, normal, he_dropout."""
     optimizer: str = "sgd"
     """A name of `jaxwd list optimizers`."""
     learning_rate: float = 0.1
@@ -71,7 +72,8 @@ class Flags:
     average: float | None = None
     """β of a moving average of the weights, which is then what is measured."""
     remat: str | None = None
-    """What the backward pass computes again to save memory: elementwise or all."""
+    """What the backward pass computes again to save memory: elementwise, or blocks
+    (resnet18, wrn, vit, gpt)."""
     epochs: int = 20
     """Passes over the training examples."""
     seeds: int = 5
@@ -84,6 +86,8 @@ class Flags:
     """Resize the pictures of folders and of mixed TFDS sets to this side."""
     grayscale: bool = False
     """Read a folder's pictures with one channel."""
+    context: int | None = None
+    """Characters in a sequence of a text, default 64."""
     data_dir: str | None = None
     """Where TFDS keeps prepared data; default $TFDS_DATA_DIR or ~/tensorflow_datasets."""
     manual_dir: str | None = None

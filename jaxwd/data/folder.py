@@ -49,6 +49,38 @@ def image_folder(
             be decoded: each is named.
     """
     require("image_size", image_size, 1, 4096)
+    root, classes, files = listing(path)
+    arrays = cache.decoded(
+        f"folder-{_fingerprint(root, files, image_size, grayscale)}",
+        lambda: _decode_all(files, image_size, grayscale),
+    )
+    source = f"folder {root}"
+    name = f"folder:{root.name}"
+    if "" not in files:
+        given = {
+            part: Split(arrays[f"{part}_images"], arrays[f"{part}_labels"])
+            for part in files
+        }
+        parts = three_splits(f"folder:{path}", given)
+        return from_splits(name, *parts, classes=tuple(classes), source=source)
+    enough(path, arrays["_labels"], classes)
+    return from_arrays(
+        arrays["_images"],
+        arrays["_labels"],
+        name=name,
+        classes=tuple(classes),
+        seed=seed,
+        source=source,
+    )
+
+
+def listing(
+    path: str,
+) -> tuple[pathlib.Path, list[str], dict[str, list[tuple[pathlib.Path, int]]]]:
+    """Return folder, classes, and for each split the pictures with their labels.
+
+    The one key `""` stands for a folder without splits. Nothing is decoded.
+    """
     root = pathlib.Path(path).expanduser()
     if not root.is_dir():
         raise InputError(f"folder:{path} is no folder; give folder:PATH with one "
@@ -81,34 +113,18 @@ def image_folder(
                 f"folder:{where}: no pictures for class {', '.join(missing)} (endings "
                 f"read: {' '.join(sorted(SUFFIXES))})"
             )
-    arrays = cache.decoded(
-        f"folder-{_fingerprint(root, files, image_size, grayscale)}",
-        lambda: _decode_all(files, image_size, grayscale),
-    )
-    source = f"folder {root}"
-    name = f"folder:{root.name}"
-    if splits:
-        given = {
-            part: Split(arrays[f"{part}_images"], arrays[f"{part}_labels"])
-            for part in splits
-        }
-        parts = three_splits(f"folder:{path}", given)
-        return from_splits(name, *parts, classes=tuple(classes), source=source)
-    fewest = int(np.bincount(arrays["_labels"]).min())
+    return root, classes, files
+
+
+def enough(path: str, labels: np.ndarray, classes: list[str]) -> None:
+    """Raise where a class has too few pictures to be in every split."""
+    fewest = int(np.bincount(labels).min())
     if fewest < 4:
-        rarest = classes[int(np.bincount(arrays["_labels"]).argmin())]
+        rarest = classes[int(np.bincount(labels).argmin())]
         raise InputError(
             f"folder:{path}: class {rarest!r} has {fewest} pictures; at least 4 are "
             "needed to have some in train, validation and test"
         )
-    return from_arrays(
-        arrays["_images"],
-        arrays["_labels"],
-        name=name,
-        classes=tuple(classes),
-        seed=seed,
-        source=source,
-    )
 
 
 def _folders(path: pathlib.Path) -> list[pathlib.Path]:
