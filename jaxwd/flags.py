@@ -71,7 +71,8 @@ class Flags:
     average: float | None = None
     """β of a moving average of the weights, which is then what is measured."""
     remat: str | None = None
-    """What the backward pass computes again to save memory: elementwise or all."""
+    """What the backward pass computes again to save memory: elementwise, or blocks
+    (resnet18, wrn, vit, gpt)."""
     epochs: int = 20
     """Passes over the training examples."""
     seeds: int = 5

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import jaxwd as wd
 from jaxwd.lab import product, run_many
 from jaxwd.losses import task
-from jaxwd.models import Model
-from jaxwd.training.gradient import REMAT
+from jaxwd.models import Model, by_name
+from jaxwd.training.gradient import REMAT, objective_of
 from jaxwd.training.on_paper import recipe_from
 from jaxwd.training.precision import PRECISIONS, stochastic_round
 from jaxwd.training.step import Arithmetic, Batch, Hyper, make_step, started
@@ -255,13 +255,71 @@ def test_weights_held_short_have_an_average_held_long():
 # --- recomputation --------------------------------------------------------------------
 
 
+def kept_between_passes(model, inputs, remat):
+    """Return the bytes that the forward pass leaves for the backward pass."""
+    params, state = model.init(jax.random.key(0), inputs[0], 0.1)
+    hyper, row = Hyper(0.1, wd.none(), 0.1), PRECISIONS["float32"]
+    kind = task("classification" if inputs.ndim == 4 else "language")
+    objective = objective_of(model, kind, hyper, row, remat)
+    batch = Batch(inputs, jnp.zeros(inputs.shape if inputs.ndim == 2 else 4, jnp.int32))
+
+    def backward(params):
+        def loss(p):
+            return objective(p, state, jnp.int32(0), batch, jax.random.key(0))
+
+        return jax.vjp(loss, params, has_aux=True)[1]
+
+    return sum(
+        x.size * x.dtype.itemsize
+        for x in jax.tree.leaves(jax.eval_shape(backward, params))
+    )
+
+
+PICTURES, LETTERS = jnp.ones((4, 8, 8, 1)), jnp.ones((4, 32), jnp.int32)
+DEEP = {
+    "resnet18": ({"blocks": (2, 2), "width": 8}, PICTURES),
+    "wrn": ({"depth": 16, "width": 4, "widen": 2}, PICTURES),
+    "vit": ({"patch": 2, "width": 16, "depth": 4, "heads": 2}, PICTURES),
+    "gpt": ({"width": 16, "depth": 4, "heads": 2}, LETTERS),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_recomputing_keeps_less_between_the_passes(name):
+    options, inputs = DEEP[name]
+    whole, blocks = (by_name(name, classes=10, remat=r, **options) for r in (0, 1))
+    everything = kept_between_passes(whole, inputs, None)
+    assert kept_between_passes(whole, inputs, "elementwise") < 0.8 * everything
+    assert kept_between_passes(blocks, inputs, "blocks") < 0.55 * everything
+
+
 @pytest.mark.parametrize("remat", REMAT)
-def test_recomputing_changes_no_result(remat, digits):
-    recipe = with_(dropout=0.3, model_options={"hidden": (16, 16)})
-    kept = wd.run(recipe, digits)
-    again = wd.run(dataclasses.replace(recipe, remat=remat), digits)
-    for a, b in zip(leaves(kept), leaves(again), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+def test_recomputing_changes_no_gradient(remat):
+    options = {"patch": 4, "width": 8, "depth": 1, "heads": 2, "hidden": 8}
+    kind, inputs = (
+        task("classification"),
+        jax.random.normal(jax.random.key(1), (4, 8, 8, 1)),
+    )
+    batch = Batch(inputs, jnp.arange(4))
+    found = []
+    for way in (None, remat):
+        model = by_name("vit", classes=4, remat=way == "blocks", **options)
+        params, state = model.init(jax.random.key(0), inputs[0], 0.3)
+        hyper, row = Hyper(0.1, wd.none(), 0.3), PRECISIONS["float32"]
+        gradient = jax.jit(
+            jax.grad(objective_of(model, kind, hyper, row, way), has_aux=True)
+        )
+        found.append(gradient(params, state, jnp.int32(0), batch, jax.random.key(2))[0])
+    for a, b in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_blocks_are_those_of_models_that_have_them(digits):
+    with pytest.raises(wd.InputError, match=r"'mlp' has no blocks; .*vit, gpt have"):
+        wd.run(with_(remat="blocks"), digits)
+    mine = wd.from_linen(nn.Dense(10))
+    with pytest.raises(wd.InputError, match=r"blocks of Dense are its own"):
+        wd.run(with_(model=mine, model_options=(), remat="blocks"), digits)
 
 
 # --- grids, paper, errors -------------------------------------------------------------
@@ -269,7 +327,9 @@ def test_recomputing_changes_no_result(remat, digits):
 
 @pytest.mark.parametrize("engine", ["map", "vmap"])
 def test_a_grid_takes_all_of_it(engine, digits):
-    recipe = with_(accumulate=2, average=0.9, precision="mixed", remat="all", epochs=1)
+    recipe = with_(
+        accumulate=2, average=0.9, precision="mixed", remat="elementwise", epochs=1
+    )
     grid = product(recipe, {"decay.strength": (0.0, 0.3), "seed": range(2)})
     for outcome in run_many(grid, digits, engine=engine):
         alone = wd.run(outcome.recipe, digits)
@@ -292,7 +352,7 @@ def test_it_is_written_down_and_read_back():
         ({"accumulate": 5}, "accumulate=5 does not divide batch_size=32"),
         ({"accumulate": 0}, "accumulate=0"),
         ({"average": 1.0}, "average=1 "),
-        ({"remat": "some"}, "'some'.*all, elementwise"),
+        ({"remat": "some"}, "'some'.*blocks, elementwise"),
     ],
 )
 def test_wrong_values_are_said(change, words):

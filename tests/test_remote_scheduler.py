@@ -1,4 +1,4 @@
-"""The scheduler of engine `ray`, driven by simulated time: nothing lost, nothing endless."""
+"""The scheduler of engine `ray` in simulated time: nothing lost, nothing endless."""
 
 import heapq
 import itertools
@@ -17,8 +17,21 @@ EPOCHS = 4
 class World:
     """Workers with a clock of their own: they train, die by chance or by a member."""
 
-    def __init__(self, scheduler, workers, *, lanes=4, cost=1.0, compile_seconds=5.0,
-                 idle_is_free=True, deaths=0.0, node=0.0, deadly=(), hang=(), seed=0):  # fmt: skip
+    def __init__(
+        self,
+        scheduler,
+        workers,
+        *,
+        lanes=4,
+        cost=1.0,
+        compile_seconds=5.0,
+        idle_is_free=True,
+        deaths=0.0,
+        node=0.0,
+        deadly=(),
+        hang=(),
+        seed=0,
+    ):
         self.scheduler, self.lanes, self.free = scheduler, lanes, idle_is_free
         self.cost, self.compile_seconds = cost, compile_seconds
         self.deaths, self.node, self.deadly, self.hang = deaths, node, deadly, hang

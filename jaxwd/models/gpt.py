@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from jaxwd.errors import InputError
 from jaxwd.models.initializers import INITIALIZERS
-from jaxwd.models.parts import drop
+from jaxwd.models.parts import drop, recomputed
 from jaxwd.models.transformer import Block, require_sizes
 
 
@@ -36,6 +36,7 @@ class Config:
         tied: the embedding is the output layer; else a kernel of its own, no bias.
         qk_norm: normalise queries and keys.
         init: initialiser of every kernel; embeddings start as `normal`.
+        remat: the backward pass computes each block again instead of keeping it.
     """
 
     classes: int = 256
@@ -46,6 +47,7 @@ class Config:
     tied: bool = True
     qk_norm: bool = False
     init: str = "normal"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         require_sizes(self)
@@ -88,8 +90,9 @@ class GPT(nn.Module):
         positions = self.param("pos_embedding", start, (longest, c.width))
         x = drop(self, table(ids) + positions[:length], dropout_rate, train)
         causal = jnp.tril(jnp.ones((1, 1, length, length), bool))
+        kind = recomputed(Block, c.remat and train, dropout_rate)
         for i in range(1, c.depth + 1):
-            block = Block(
+            block = kind(
                 c.heads,
                 c.hidden or 4 * c.width,
                 c.init,

@@ -22,6 +22,18 @@ def drop(module: nn.Module, x: jax.Array, rate: Any, train: bool) -> jax.Array:
     return dropout(x, rate, train=train, key=key)
 
 
+def recomputed(block: type[nn.Module], remat: bool, rate: Any = None) -> Any:
+    """Return a class of blocks that the backward pass computes again if `remat`.
+
+    Their calls take `(x, train)` or `(x, train, rate, …)`; a rate that is a plain
+    number stays one, so that without dropout no key is asked for.
+    """
+    if not remat:
+        return block
+    static = (2, 3) if isinstance(rate, int | float) else (2,)
+    return nn.remat(block, static_argnums=static)
+
+
 def scaled(init: Initializer, factor: float) -> Initializer:
     """Return the initialiser whose weights are `factor` times those of another."""
     return lambda *arguments: factor * init(*arguments)

@@ -17,6 +17,7 @@ from jaxwd.errors import require
 from jaxwd.models.parts import (
     ImageLayers,
     head,
+    recomputed,
     require_choice,
     require_counts,
     require_images,
@@ -39,6 +40,7 @@ class Config:
         stem: `small`, `large`, or `auto` by the images' side.
         init: initialiser of every kernel.
         conv: how convolutions are computed: `auto`, `im2col` or `lax`.
+        remat: the backward pass computes each block again instead of keeping it.
     """
 
     classes: int = 10
@@ -49,6 +51,7 @@ class Config:
     stem: str = "auto"
     init: str = "he"
     conv: str = "auto"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         require("classes", self.classes, 1, whole=True)
@@ -109,10 +112,11 @@ class ResNet(nn.Module):
         if not small:
             edges: Any = ((1, 1), (1, 1))
             x = nn.max_pool(x, (3, 3), (2, 2), edges)
+        block: Any = recomputed(_Block, c.remat and train)
         for stage, count in enumerate(c.blocks, 1):
             for i in range(1, count + 1):
                 stride = 2 if stage > 1 and i == 1 else 1
                 channels = c.width * 2 ** (stage - 1)
                 name = f"stage{stage}_block{i}"
-                x = _Block(channels, stride, layers, name=name)(x, train)
+                x = block(channels, stride, layers, name=name)(x, train)
         return head(self, x, c.classes, c.init, train, dropout_rate)

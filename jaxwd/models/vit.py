@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxwd.errors import InputError, require
 from jaxwd.models.initializers import INITIALIZERS
-from jaxwd.models.parts import drop, require_choice, require_images
+from jaxwd.models.parts import drop, recomputed, require_choice, require_images
 from jaxwd.models.products import conv_as_product
 from jaxwd.models.transformer import Block, require_sizes
 
@@ -38,6 +38,7 @@ class Config:
         pool: `mean` over the patches, or a class `token` (the leaf `cls`).
         qk_norm: normalise queries and keys.
         init: initialiser of every kernel.
+        remat: the backward pass computes each block again instead of keeping it.
     """
 
     classes: int = 10
@@ -50,6 +51,7 @@ class Config:
     pool: str = "mean"
     qk_norm: bool = False
     init: str = "glorot"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         require("patch", self.patch, 1, whole=True)
@@ -105,8 +107,9 @@ class ViT(nn.Module):
             fixed = np.pad(fixed, ((x.shape[1] - len(fixed), 0), (0, 0)))
             x = x + jnp.asarray(fixed, x.dtype)
         x = drop(self, x, dropout_rate, train)
+        kind = recomputed(Block, c.remat and train, dropout_rate)
         for i in range(1, c.depth + 1):
-            block = Block(
+            block = kind(
                 c.heads,
                 c.hidden or 4 * c.width,
                 c.init,

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 
 from jaxwd.errors import InputError, require
-from jaxwd.models.parts import ImageLayers, drop, head, require_images
+from jaxwd.models.parts import ImageLayers, drop, head, recomputed, require_images
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Config:
     >>> Config(depth=17)
     Traceback (most recent call last):
     jaxwd.errors.InputError: depth=17 is not 6n + 4; nearest: 16 or 22
+        remat: the backward pass computes each block again instead of keeping it.
     """
 
     classes: int = 10
@@ -42,6 +43,7 @@ class Config:
     groups: int = 32
     init: str = "he"
     conv: str = "auto"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         for name in ("classes", "widen", "width"):
@@ -107,12 +109,13 @@ class WideResNet(nn.Module):
         require_images("wrn", x.shape)
         c, layers = self.config, self.config.layers(self.axis_name)
         x = layers.convolution(c.width, 3, name="conv1")(x)
+        kind = recomputed(_Block, c.remat and train, dropout_rate)
         for stage in (1, 2, 3):
             channels = c.width * c.widen * 2 ** (stage - 1)
             for i in range(1, c.blocks + 1):
                 stride = 2 if stage > 1 and i == 1 else 1
                 name = f"stage{stage}_block{i}"
-                block = _Block(channels, stride, layers, name=name)
+                block = kind(channels, stride, layers, name=name)
                 x = block(x, train, dropout_rate)
         x = nn.relu(layers.normalized(x, train, name="norm"))
         return head(self, x, c.classes, c.init, train, 0.0)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxwd import clip as clips
 from jaxwd.errors import InputError
 from jaxwd.models import Model, by_name
+from jaxwd.models.table import MODELS, options_of
 from jaxwd.optimizers import optimizer
 from jaxwd.schedules import value_at
 from jaxwd.training.recipe import Recipe
@@ -16,9 +17,22 @@ from jaxwd.training.recipe import Recipe
 
 def model_of(recipe: Recipe, outputs: int) -> Model:
     """Return the recipe's model with as many outputs as the data asks for."""
+    blocks = recipe.remat == "blocks"
     if isinstance(recipe.model, Model):
+        if blocks:
+            raise InputError(
+                f"remat='blocks': the blocks of {recipe.model.name} are its own; wrap "
+                "them in flax.linen.remat, or give remat='elementwise'"
+            )
         return recipe.model
-    return by_name(recipe.model, classes=outputs, **dict(recipe.model_options))
+    if blocks and "remat" not in options_of(recipe.model):
+        able = [name for name in MODELS if "remat" in options_of(name)]
+        raise InputError(
+            f"remat='blocks': model {recipe.model!r} has no blocks; those of "
+            f"{', '.join(able)} have; or give remat='elementwise'"
+        )
+    options = dict(recipe.model_options) | ({"remat": True} if blocks else {})
+    return by_name(recipe.model, classes=outputs, **options)
 
 
 def chain_of(recipe: Recipe, steps: int) -> Any:

@@ -68,7 +68,7 @@ class Recipe:
         accumulate: take a step's batch in so many parts, to save memory.
         average: β of a moving average of the weights, which is then what is measured;
             0.999 is usual. None: the weights themselves.
-        remat: `elementwise` or `all`: what the backward pass computes again.
+        remat: `elementwise` or `blocks`: what the backward pass computes again.
     """
 
     dataset: str = "fashion_mnist_12k"
