@@ -38,7 +38,7 @@ def steps_of(data, how, devices):
     recipe = wd.Recipe(
         dataset=data.name,
         model="mlp",
-        model_options={"hidden": (256, 256)},
+        model_options=(("hidden", (256, 256)),),
         optimizer="adam",
         learning_rate=1e-3,
         decay=wd.decoupled(0.1),
