@@ -25,8 +25,8 @@ import jaxwd as wd
 from jaxwd.lab.provenance import provenance
 from jaxwd.training import LAYOUTS
 from jaxwd.training.arrays import arrays_of
+from jaxwd.training.functions import functions
 from jaxwd.training.parallel import layout
-from jaxwd.training.program import compile_program
 
 QUESTION = (__doc__ or "").splitlines()[0]
 EACH = 32
@@ -47,20 +47,25 @@ def steps_of(data, how, devices):
     )
     spread = layout(how, recipe.batch_size, devices)
     arrays = spread.place(arrays_of(data))
-    program = compile_program(
+    pure = functions(
         recipe.structure(),
         data.task,
         data.outputs,
-        spread,
-        spread.abstract(arrays),
+        data.train.examples,
+        axis=spread.axis,
+        local=spread.local,
+        devices=spread.devices,
         limit=STEPS,
     )
     numbers = spread.place(jax.tree.map(jnp.float32, recipe.numbers()))
     root, index = spread.place((jax.random.key(0), jnp.int32(0)))
-    state = [program.init(root, numbers, arrays)]
+    shapes = spread.abstract_state(jax.eval_shape(pure.init, root, numbers, arrays))
+    start = spread.once(pure.init, root, numbers, arrays, out=shapes)
+    state = [start(root, numbers, arrays)]
+    epoch = spread.spread(pure.epoch, 0, state[0], numbers, root, index, arrays)
 
     def run():
-        state[0], *rest = program.epoch(state[0], numbers, root, index, arrays)
+        state[0], *rest = epoch(state[0], numbers, root, index, arrays)
         jax.block_until_ready((state, rest))
 
     return run
