@@ -167,6 +167,7 @@ def test_an_order_keeps_two_epochs_and_no_more():
     order = Order(lambda e: made.append(e) or np.arange(5))
     for epoch in (0, 1, 0, 1, 2, 1, 2, 3):
         assert order(epoch).dtype == np.int32
+        assert len(order._kept) <= 2
     assert made == [0, 1, 2, 3]
 
 
