@@ -85,20 +85,21 @@ def test_streamed_equals_in_memory(name, piece_bytes, digits):
     assert_same(wd.run(recipe, digits), streamed)
 
 
+@pytest.fixture(scope="module")
+def alone(digits):
+    return wd.run(dataclasses.replace(PLAIN, epochs=1), digits)
+
+
 @pytest.mark.parametrize("layout", ["sharded", "shard_map", "pmap", "fsdp"])
-def test_a_stream_is_spread_over_devices_as_arrays_are(layout, digits):
-    """Two devices, 200 examples: the last batch of the evaluation is filled up."""
-    recipe = dataclasses.replace(PLAIN, dropout=0.3, epochs=1)
-    here = wd.run(recipe, digits, layout=layout)
-    streamed = wd.run_streamed(recipe, digits, layout=layout, piece_bytes=SMALL)
+def test_a_stream_is_spread_over_devices_as_arrays_are(layout, alone, digits):
+    """Two devices, in pieces; the last batch of an evaluation is filled up."""
+    spread = wd.run_streamed(alone.recipe, digits, layout=layout, piece_bytes=SMALL)
     for x, y in zip(
-        jax.tree.leaves(here.params), jax.tree.leaves(streamed.params), strict=True
+        jax.tree.leaves(alone.params), jax.tree.leaves(spread.params), strict=True
     ):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
-    for key in here.final.keys() - {"seconds"}:
-        assert streamed.final[key] == pytest.approx(
-            here.final[key], rel=1e-5, nan_ok=True
-        )
+    for key in alone.final.keys() - {"seconds", "decay_share"}:
+        assert spread.final[key] == pytest.approx(alone.final[key], rel=1e-5), key
 
 
 def test_a_regression_streams_too():
