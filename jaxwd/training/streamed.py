@@ -170,6 +170,7 @@ def _trained(
         time.perf_counter() - began,
         setup.compile_seconds,
         recipe.epochs * setup.steps * recipe.batch_size / past.in_epochs,
+        setup.spread.on_host(state.model_state),
     )
 
 
