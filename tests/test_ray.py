@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -115,6 +116,7 @@ def test_killed_and_hanging_workers_change_nothing(
         (made_by,) = ledger.provenance()
     assert made_by["worker"]["threads"] == int(os.environ["NPROC"])
     assert made_by["worker"]["devices"] == ["cpu: cpu"]
+    assert trouble.told == sum(len(outcome.history) for outcome in outcomes)
     assert sorted(trouble.ends) == list(range(len(GRID)))
     for mine, other in zip(outcomes, reference[0], strict=True):
         assert (mine.recipe, mine.labels) == (other.recipe, other.labels)
@@ -123,20 +125,20 @@ def test_killed_and_hanging_workers_change_nothing(
         assert len(mine.history) == len(other.history)
 
 
-def test_workers_choose_compile_once_and_take_models_of_ones_own(ray, digits):
+OWN = """from flax import linen
+
+class Mine(linen.Module):
+    @linen.compact
+    def __call__(self, x, dropout_rate=0.0, deterministic=True):
+        return linen.Dense(10)(x.reshape(x.shape[0], -1))
+"""
+
+
+def test_workers_choose_compile_once_and_take_models_of_ones_own(ray, digits, tmp_path):
     """Without a ledger, `auto`, two structures, and a model that no worker can import."""
-    linen = pytest.importorskip("flax.linen")
-
-    class Mine(linen.Module):
-        @linen.compact
-        def __call__(self, x, dropout_rate=0.0, deterministic=True):
-            return linen.Dense(10)(x.reshape(x.shape[0], -1))
-
-    own = wd.Recipe(
-        **{**vars(TINY), "model": wd.from_linen(Mine()), "model_options": ()}
-    )
-    from dataclasses import replace
-
+    (tmp_path / "own.py").write_text(OWN)
+    module = cli.load_experiment(str(tmp_path / "own.py"), needs=("Mine",))
+    own = replace(TINY, model=wd.from_linen(module.Mine()), model_options=())
     grid = [replace(r, epochs=2, seed=s) for r in (own, TINY) for s in (0, 1)]
 
     class Notes(Silent):
