@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 import types
 
 import jax
@@ -72,7 +73,11 @@ class Book(Ledger):
 
     def __init__(self, folder):
         super().__init__(folder / "ledger.sqlite", provenance={})
-        self.calls = []
+        self.calls, self.transactions = [], 0
+        self._db.set_trace_callback(self._count)
+
+    def _count(self, statement):
+        self.transactions += statement.startswith("BEGIN")
 
     def epochs(self, rows):
         self.calls.append([key for key, _ in rows])
@@ -170,7 +175,7 @@ def test_a_path_reaches_every_value(recipe, path, value, got):
     ("make", "message"),
     [
         (lambda: product(TINY, {"decay.strenth": (1,)}), "did you mean 'decay.strength'"),
-        (lambda: product(TINY, {"lr": (1,)}), "choose from: batch_size, clip, "),
+        (lambda: product(TINY, {"lr": (1,)}), "choose from: accumulate, average, batch_size, clip, "),
         (lambda: product(TINY, {"seed.x": (1,)}), "unknown path 'seed.x'"),
         (lambda: product(TINY, {"optimizer_options.b1": (1,)}), "'sgd' does not take b1=1"),
         (lambda: product(PLAIN, {"decay.strength": (1,)}), "decay is none"),
@@ -514,10 +519,20 @@ def test_senseless_halvings_are_refused(members, options, message, digits):  # n
 # --- the ledger ---------------------------------------------------------------------
 
 
-def test_epochs_of_a_chunk_are_one_transaction_and_all_is_kept(digits, tmp_path):  # noqa: F811
+@pytest.mark.parametrize(("seconds", "calls"), [(0.0, [8, 8]), (60.0, [16])])
+def test_rounds_are_transactions_or_share_one_and_all_is_kept(
+    seconds,
+    calls,
+    monkeypatch,
+    digits,  # noqa: F811
+    tmp_path,
+):
+    """Epochs and endings of a round together; rounds that end within `seconds` too."""
+    monkeypatch.setattr("jaxwd.lab.engines.book._HELD_BACK", seconds)
     with Book(tmp_path) as book:
         outcomes = run_many(MEMBERS, digits, engine="map", ledger=book)
-        assert [len(call) for call in book.calls] == [8, 8]
+        assert [len(call) for call in book.calls] == calls
+        assert book.transactions == 2 + len(calls)  # adding and claiming before
         runs = book.runs()
     for outcome, run in zip(outcomes, runs, strict=True):
         assert run.recipe == outcome.recipe.to_dict()
@@ -547,11 +562,13 @@ def test_a_sweep_goes_on_where_it_was_stopped(how, behind, digits, tmp_path):  #
     sweep = functools.partial(how, RATES, digits, engine="map", chunk=2)
     with Ledger(tmp_path / "whole", provenance={}) as whole:
         reference = sweep(ledger=whole)
+    stopping = Stopping(behind)
     with Book(tmp_path) as book, pytest.raises(KeyboardInterrupt):
-        sweep(ledger=book, watcher=Stopping(behind))
+        sweep(ledger=book, watcher=stopping)
     with Book(tmp_path) as book:
         runs = book.runs()
         ended = [i for i, run in enumerate(runs) if run.outcome or run.message]
+        assert len(ended) == len(stopping.ends)
         notes = Notes()
         outcomes = sweep(ledger=book, watcher=notes)
         assert sum(reused for *_, reused in notes.ends) == len(ended)
@@ -561,6 +578,55 @@ def test_a_sweep_goes_on_where_it_was_stopped(how, behind, digits, tmp_path):  #
     for a, b in zip(outcomes, reference, strict=True):
         equal(a, b)
         assert (a.final or {}).keys() == (b.final or {}).keys()
+
+
+class Killing(Notes):
+    """A watcher that keeps what `kill -9` would leave of a ledger at every moment."""
+
+    def __init__(self, path, folder):
+        super().__init__()
+        self.path, self.folder, self.left = path, folder, []
+
+    def keep(self):
+        place = self.folder / str(len(self.left))
+        place.mkdir(parents=True)
+        for file in self.path.parent.glob(f"{self.path.name}*"):
+            shutil.copy(file, place)
+        self.left.append(place / self.path.name)
+
+    def rows(self, rows):
+        super().rows(rows)
+        self.keep()
+
+    def ended(self, place, outcome, reused):
+        super().ended(place, outcome, reused)
+        self.keep()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+@pytest.mark.parametrize("how", [run_many, functools.partial(halving, eta=2)])
+def test_a_kill_at_any_moment_loses_nothing_that_was_written(
+    how,
+    seconds,
+    monkeypatch,
+    digits,  # noqa: F811
+    tmp_path,
+):
+    """What is left of file and log is opened as after `kill -9`, and gone on with."""
+    monkeypatch.setattr("jaxwd.lab.engines.book._HELD_BACK", seconds)
+    sweep = functools.partial(how, RATES, digits, engine="map", chunk=3)
+    with Book(tmp_path) as book:
+        killing = Killing(book.path, tmp_path / "left")
+        sweep(ledger=book, watcher=killing)
+        whole = book.canonical()
+    assert len(killing.left) > len(RATES)
+    for path in killing.left:
+        with Ledger(path, provenance={}) as left:
+            ended = {run.key for run in left.runs() if run.ended}
+            notes = Notes()
+            sweep(ledger=left, watcher=notes)
+            assert sum(reused for *_, reused in notes.ends) == len(ended)
+            assert left.canonical() == whole
 
 
 def test_what_another_process_holds_is_waited_for_or_taken_over(

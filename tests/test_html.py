@@ -22,8 +22,9 @@ from jaxwd import cli
 from jaxwd.lab.statistics import interval
 from jaxwd.lab.tuning import Trial as TunedTrial
 from jaxwd.lab.tuning import Tuned
-from jaxwd.report.folder import note, open_runs
+from jaxwd.report.folder import open_runs
 from jaxwd.report.html import embedded, write_html
+from jaxwd.report.noted import note
 from jaxwd.report.paper import write_figures
 from jaxwd.report.sheet import sheet_of
 from jaxwd.report.trials import Trial, band, groups, trial
@@ -31,6 +32,7 @@ from jaxwd.training.on_paper import recipe_from
 
 RESULTS = pathlib.Path(__file__).parent.parent / "experiments" / "results" / "article"
 STRENGTHS, RATES = (0.0, 1e-4, 1e-3, 1e-2, 0.1), (0.01, 0.1, 1.0)
+RATES_SAID = ("0.01", "0.1", "1")
 EVIL = "<b>x</b></script><script>window.hacked=1</script><img src=x onerror='hacked=1'>"
 LIMIT = 6_000_000
 
@@ -469,7 +471,10 @@ def test_names_with_html_stay_text(files, page):
     assert page.js("document.getElementById('command').textContent") == EVIL
     assert page.js("document.querySelector('#mask pre').textContent") == EVIL
     assert EVIL in column(page, "table-0", 0)
+    name = page.js("document.querySelector('.key').textContent")
+    assert name.startswith("kind <b>x</b></script>")
     # Plotly, too, shows a name's tags and does not follow them.
+    page.js("Plotly.relayout('lines', {showlegend: true}).then(() => 1)")
     legend = page.js("document.querySelector('#lines .legendtext').textContent")
     assert legend.startswith("kind <b>x</b></script>")
 
@@ -516,6 +521,67 @@ def test_the_keyboard_reaches_and_presses_the_sort_buttons(files, page):
     assert column(page, "table-0", 0) == ["dropout", "L2", "L2+dropout", "plain"]
     page.key(" ")
     assert column(page, "table-0", 0) == ["plain", "L2+dropout", "L2", "dropout"]
+
+
+VISIBLE = "document.getElementById('lines').data.map((t) => t.visible)"
+PRESSED = "[...document.querySelectorAll('.key')].map((k) => k.ariaPressed === 'true')"
+FOCUSED = "document.activeElement.className + document.activeElement.textContent"
+
+
+def tab_to(page, selector):
+    for _ in range(60):
+        page.key("Tab")
+        if page.js(f"document.activeElement.matches({selector!r})"):
+            return
+    raise AssertionError(f"no way to {selector} by Tab")
+
+
+def test_the_keyboard_hides_and_shows_lines(files, page):
+    page.open(files["sweep"])
+    names = page.js("[...document.querySelectorAll('.key')].map((k) => k.textContent)")
+    assert names == [
+        *(f"kind {k}, lr {r}" for k in ("coupled", "decoupled") for r in RATES_SAID),
+        "diverged",
+    ]
+    assert page.js(VISIBLE) == page.js(PRESSED) == [True] * 7
+    tab_to(page, ".key")
+    assert page.js(FOCUSED) == "keykind coupled, lr 0.01"
+    assert page.js("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.key("Enter")
+    assert page.js(VISIBLE) == page.js(PRESSED) == [False] + [True] * 6
+    page.key("Tab")
+    page.key(" ")
+    assert page.js(VISIBLE) == page.js(PRESSED) == [False] * 2 + [True] * 5
+    # What was chosen stays when the chart is drawn anew, and so does the focus.
+    page.js("setTheme('dark')")
+    assert page.js(VISIBLE) == page.js(PRESSED) == [False] * 2 + [True] * 5
+    assert page.js(FOCUSED) == "keykind coupled, lr 0.1"
+    page.key("Enter")
+    assert page.js(VISIBLE) == [False] + [True] * 6
+    page.click(".key")
+    assert page.js(VISIBLE) == page.js(PRESSED) == [True] * 7
+    assert page.said == []
+
+
+def test_of_many_lines_the_best_are_shown_and_all_or_none_can_be(tmp_path, page):
+    runs = grid((0.01, 0.1), np.logspace(-3, -0.5, 12), 1)
+    page.open(write_html(None, runs, tmp_path / "x.html"))
+    assert sum(page.js(VISIBLE)) == 7
+    assert page.js(PRESSED) == [True] * 7 + [False] * 5  # those shown come first
+    for button, visible in ((2, [False] * 12), (1, [True] * 12)):
+        page.click(f".keys button:nth-child({button})")
+        assert page.js(VISIBLE) == page.js(PRESSED) == visible
+
+
+def test_a_saved_picture_names_its_lines(files, page):
+    page.open(files["sweep"])
+    got = page.js(
+        "new Promise((done) => { Plotly.downloadImage = async (chart, how) =>"
+        " done([how.format, chart.querySelectorAll('.legendtext').length]);"
+        " save(document.getElementById('lines'), 'lines'); })"
+    )
+    assert got == ["svg", 7]
+    assert page.js("document.querySelectorAll('#lines .legendtext').length") == 0
 
 
 def copied(page, kind, table="table-0"):

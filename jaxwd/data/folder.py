@@ -73,6 +73,7 @@ def image_folder(
         source=source,
     )
 
+
 def listing(
     path: str,
 ) -> tuple[pathlib.Path, list[str], dict[str, list[tuple[pathlib.Path, int]]]]:

@@ -23,8 +23,8 @@ from jaxwd.lab.study import Study
 from jaxwd.lab.tuning import plan
 from jaxwd.losses import task
 from jaxwd.report import summary, verdict, write_report
-from jaxwd.report.folder import note
 from jaxwd.report.html import write_html
+from jaxwd.report.noted import note_study
 from jaxwd.report.page import tables_of
 from jaxwd.training.parallel import layout
 
@@ -40,15 +40,7 @@ def execute(name: str, about: str, arms: Callable, flags: Any) -> pathlib.Path:
         console.print(table(study).rich(console.width))
     page = write_report(study, folder, mask)
     html = write_html(study, (), page.with_suffix(".html"), mask=mask)
-    note(
-        folder,
-        study.question,
-        study.arms,
-        study.data,
-        study.train_examples,
-        study.score,
-        mask,
-    )
+    note_study(folder, study, mask)
     text = json.dumps(summary(study), ensure_ascii=False, indent=1, allow_nan=False)
     (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
     console.print(verdict(study), highlight=False)

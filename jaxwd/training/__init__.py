@@ -9,3 +9,4 @@ from jaxwd.training.step import Batch as Batch
 from jaxwd.training.step import Info as Info
 from jaxwd.training.step import State as State
 from jaxwd.training.step import make_step as make_step
+from jaxwd.training.streamed import run_streamed as run_streamed

@@ -12,7 +12,11 @@ from jaxwd.data.streams.source import Source
 from jaxwd.data.streams.stream import Stream, from_sources
 from jaxwd.errors import InputError
 
-_PREFIXES = {"train": ("train_", ""), "validation": ("validation_",), "test": ("test_",)}
+_PREFIXES = {
+    "train": ("train_", ""),
+    "validation": ("validation_",),
+    "test": ("test_",),
+}
 
 
 class NpyFile:
@@ -33,7 +37,9 @@ class NpyFile:
             raise InputError(f"{path} cannot be read as .npy ({why})") from None
         weakref.finalize(self, os.close, self._file)
         if not isinstance(head, np.memmap) or not head.ndim:
-            raise InputError(f"{path} holds no rows; save an array (n, …) by numpy.save")
+            raise InputError(
+                f"{path} holds no rows; save an array (n, …) by numpy.save"
+            )
         if not head.flags.c_contiguous:
             raise InputError(
                 f"{path} is stored column by column (Fortran order); save "
@@ -60,7 +66,9 @@ class NpyFile:
         try:
             found = os.pread(self._file, wanted, self._start + row * self._row)
         except OSError as error:
-            raise InputError(f"{self.path}: row {row} cannot be read ({error})") from None
+            raise InputError(
+                f"{self.path}: row {row} cannot be read ({error})"
+            ) from None
         if len(found) < wanted:
             raise InputError(
                 f"{self.path} ends before row {row + n - 1}: it became shorter since it "
@@ -85,16 +93,21 @@ class NpyPair(Source):
         return len(self.inputs)
 
     def read(self, rows: np.ndarray) -> Split:
+        """Return these rows, in this order."""
         return Split(self.inputs.read(rows), self._targets.read(rows))
 
     def targets(self) -> np.ndarray:
+        """Return every target."""
         return self._targets.read(np.arange(len(self)))
 
     @property
     def task(self) -> str:
         """Return the task that the targets' type tells."""
-        whole = np.issubdtype(self._targets.dtype, np.integer)
-        return "classification" if whole else "regression"
+        if not np.issubdtype(self._targets.dtype, np.integer):
+            return "regression"
+        whole = np.issubdtype(self.inputs.dtype, np.integer)
+        sequences = whole and len(self.inputs.shape) == len(self._targets.shape) == 2
+        return "language" if sequences else "classification"
 
 
 def npy_stream(path: str, **options: Any) -> Stream:
@@ -103,7 +116,8 @@ def npy_stream(path: str, **options: Any) -> Stream:
     `validation_…` and `test_…` beside them are taken as those splits; without any,
     `inputs.npy` and `targets.npy` are the one pair. Inputs are images uint8 (n, height,
     width[, channels]) or floats; targets are integer labels (n,) or floats
-    (n[, outputs]), which makes it a regression.
+    (n[, outputs]), which makes it a regression. Integers (n, length) on both sides are
+    sequences and what follows each of their elements: a language.
     """
     folder = pathlib.Path(path).expanduser()
     parts: dict[str, NpyPair] = {}

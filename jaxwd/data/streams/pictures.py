@@ -1,6 +1,5 @@
 """A folder of pictures as a stream: listed at once, decoded when a batch asks."""
 
-import concurrent.futures
 import pathlib
 from typing import Any
 
@@ -31,10 +30,12 @@ class Pictures(Source):
         return len(self._files)
 
     def read(self, rows: np.ndarray) -> Split:
+        """Return these rows, in this order."""
         images = [self._picture(row) for row in rows.tolist()]
         return Split(np.stack(images), self._labels[rows])
 
     def targets(self) -> np.ndarray:
+        """Return every target."""
         return self._labels
 
     def _picture(self, row: int) -> np.ndarray:

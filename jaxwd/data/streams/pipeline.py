@@ -32,6 +32,7 @@ class Order:
         self._lock = threading.Lock()
 
     def __call__(self, epoch: int) -> np.ndarray:
+        """Return the row numbers of an epoch."""
         with self._lock:
             if epoch not in self._kept:
                 for old in sorted(self._kept)[:-1]:
@@ -43,8 +44,8 @@ class Order:
 class Steps:
     """Step → this process's rows of its batch: what grain reads from.
 
-        batch t of epoch e is order(e)[t·B : (t+1)·B];
-        process p of P reads its rows p·B/P to (p+1)·B/P, and nothing else.
+    batch t of epoch e is order(e)[t·B : (t+1)·B];
+    process p of P reads its rows p·B/P to (p+1)·B/P, and nothing else.
     """
 
     def __init__(

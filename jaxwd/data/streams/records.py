@@ -44,6 +44,7 @@ class ArrayRecord(Records):
             self.records[0]
 
     def read(self, rows: np.ndarray) -> Split:
+        """Return these rows, in this order."""
         found = [
             self._parsed(record, row, True)
             for record, row in zip(self.fetch(rows), rows.tolist(), strict=True)
@@ -97,9 +98,7 @@ def _numbers(feature: Any, label: bool) -> Any:
 def _inputs(feature: Any, size: int | None) -> np.ndarray:
     if feature.HasField("bytes_list"):
         return _picture(feature.bytes_list.value[0], size)
-    return np.asarray(
-        feature.float_list.value or feature.int64_list.value, np.float32
-    )
+    return np.asarray(feature.float_list.value or feature.int64_list.value, np.float32)
 
 
 def _picture(encoded: bytes, size: int | None) -> np.ndarray:
@@ -151,7 +150,9 @@ def array_record_stream(
 
 def _part_of(file: pathlib.Path) -> str | None:
     words = re.split(r"[^a-z]+", file.name.lower())
-    return next((p for w in words for key, p in _PARTS.items() if w.startswith(key)), None)
+    return next(
+        (p for w in words for key, p in _PARTS.items() if w.startswith(key)), None
+    )
 
 
 def _task_of(source: ArrayRecord) -> str:

@@ -65,8 +65,8 @@ def stream(
         InputError: unknown name or option; missing data, with what to do; files that
             cannot be read.
 
-    >>> print(stream("friedman"))
-    friedman: 2,100 train, 450 validation, 450 test, 10, regression (generated; mean and std of all training examples)
+    >>> stream("friedman").normalized_by
+    'mean and std of all training examples'
     """
     if isinstance(name, Dataset):
         return from_dataset(name)
@@ -83,7 +83,9 @@ def stream(
     given = {key: value for key, value in options.items() if value not in (None, False)}
     for key in given:
         if key not in kind.takes:
-            what = f"it takes {', '.join(kind.takes)}" if kind.takes else "it takes none"
+            what = (
+                f"it takes {', '.join(kind.takes)}" if kind.takes else "it takes none"
+            )
             raise InputError(
                 f"stream {name!r} does not take {key}={given[key]}; {what}"
             )

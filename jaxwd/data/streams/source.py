@@ -62,9 +62,11 @@ class Held(Source):
         return self.split.examples
 
     def read(self, rows: np.ndarray) -> Split:
+        """Return these rows, in this order."""
         return Split(self.split.inputs[rows], self.split.targets[rows])
 
     def targets(self) -> np.ndarray:
+        """Return every target."""
         return self.split.targets
 
 
@@ -79,9 +81,11 @@ class Rows(Source):
         return len(self.rows)
 
     def read(self, rows: np.ndarray) -> Split:
+        """Return these rows, in this order."""
         return self.source.read(self.rows[rows])
 
     def targets(self) -> np.ndarray:
+        """Return every target."""
         return self.source.targets()[self.rows]
 
 
@@ -109,6 +113,7 @@ class Records(Source):
         return len(self.records)
 
     def read(self, rows: np.ndarray) -> Split:
+        """Return these rows, in this order."""
         return stacked(self.name, self.fetch(rows), rows)
 
     def fetch(self, rows: np.ndarray) -> list[Any]:
@@ -148,7 +153,8 @@ def stacked(name: str, records: list[Any], rows: np.ndarray) -> Split:
                 f"{name}: row {row} has the shape {shape}, row {rows[0]} "
                 f"{shapes[0]}; give image_size to bring pictures to one"
             )
-    return Split(*(np.stack([np.asarray(x) for x in side]) for side in zip(*pairs)))
+    inputs, targets = zip(*pairs, strict=True)
+    return Split(np.stack(inputs), np.stack(targets))
 
 
 def _field(name: str, record: Any, keys: tuple[str, ...]) -> Any:
@@ -177,6 +183,7 @@ class Checked(Source):
         return self._rows
 
     def read(self, rows: np.ndarray) -> Split:
+        """Return these rows, in this order."""
         raw = self.source.read(rows)
         try:
             split = Split(*checks.checked(self.name, *raw, self.task, self.classes))
@@ -193,4 +200,5 @@ class Checked(Source):
         return split
 
     def targets(self) -> np.ndarray:
+        """Return every target."""
         return self.source.targets()

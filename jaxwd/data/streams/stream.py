@@ -1,5 +1,7 @@
 """A data set that is read while it is trained on: three sources and how to normalise."""
 
+import functools
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 
 from jaxwd.data.dataset import Dataset, Split, _balanced, three_splits
 from jaxwd.data.streams.moments import Moments, measured
-from jaxwd.data.streams.source import Checked, Held, Records, Rows, Source
+from jaxwd.data.streams.source import Checked, Held, Records, Rows, Source, blocks
 from jaxwd.errors import InputError, require, unknown
 from jaxwd.losses import TASKS
 
@@ -24,7 +26,6 @@ class Stream:
         validation: what choices are made on; read through once an epoch.
         test: read through once, at the end.
         classes: names of the classes; empty for regression.
-        outputs: number of model outputs the data asks for.
         mean: of the training inputs, per channel or feature, in raw units.
         std: standard deviation, likewise.
         source: where the bytes come from.
@@ -37,17 +38,36 @@ class Stream:
     validation: Source
     test: Source
     classes: tuple[str, ...]
-    outputs: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     source: str
     normalized_by: str
 
     @property
+    def outputs(self) -> int:
+        """Return the number of model outputs the data asks for."""
+        if self.task == "regression":
+            return self.first.targets.shape[-1]
+        return len(self.classes)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Return the shape of a model's output for one example."""
+        if self.task == "language":
+            return (*self.first.targets.shape[1:], self.outputs)
+        return (self.outputs,)
+
+    @property
+    def input_dtype(self) -> np.dtype:
+        """Return what a model is given: int32 for characters, else float32."""
+        return np.dtype(np.int32 if self.task == "language" else np.float32)
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Return the shape of one input, without batch axis."""
-        return tuple(self.first().inputs.shape[1:])
+        return tuple(self.first.inputs.shape[1:])
 
+    @functools.cached_property
     def first(self) -> Split:
         """Return the first training example, as a batch of one."""
         return self.train.read(np.array([0]))
@@ -58,33 +78,37 @@ class Stream:
         Raises:
             InputError: more than there are, or fewer than one for each class.
         """
-        require("train_examples", train_examples, max(1, len(self.classes)))
+        classes = len(self.classes) if self.task == "classification" else 0
+        require("train_examples", train_examples, max(1, classes))
         if train_examples > len(self.train):
             raise InputError(
                 f"train_examples={train_examples} is more than the {len(self.train)} "
                 f"training examples of {self.name}"
             )
-        rows = _balanced(self.train.targets(), train_examples, len(self.classes))
+        targets = self.train.targets() if classes else np.zeros(0)
+        rows = _balanced(targets, train_examples, classes)
         train = Rows(self.train, rows)
         (mean, std), n = measured(train)
         return replace(
             self, train=train, mean=mean, std=std, normalized_by=_measured_over(n)
         )
 
-    def facts(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the data, to know it again."""
-        return {
-            "name": self.name,
-            "examples": [len(self.train), len(self.validation), len(self.test)],
-            "input_shape": list(self.input_shape),
-            "outputs": self.outputs,
-            "mean": list(self.mean),
-            "std": list(self.std),
-        }
+    def known_by(self) -> str:
+        """Return what a checkpoint notes of the data, to know it again.
+
+        Lengths, shape and moments; no paths, so that a copy elsewhere will do.
+        """
+        kind = "x".join(map(str, self.input_shape))
+        about = repr((self.outputs, self.mean, self.std))
+        return (
+            f"{len(self.train)}/{len(self.validation)}/{len(self.test)} of {kind}, "
+            f"{hashlib.sha256(about.encode()).hexdigest()[:8]}"
+        )
 
     def __str__(self) -> str:
         kind = "x".join(map(str, self.input_shape))
-        what = f"{len(self.classes)} classes" if self.classes else "regression"
+        named = "characters" if self.task == "language" else "classes"
+        what = f"{len(self.classes)} {named}" if self.classes else "regression"
         return (
             f"{self.name}: {len(self.train):,} train, {len(self.validation):,} "
             f"validation, {len(self.test):,} test, {kind}, {what} ({self.source}; "
@@ -136,13 +160,10 @@ def from_sources(
         if not len(given):
             raise InputError(f"{name} {part}: no examples")
     sources = held_out(name, named, task)
-    if task != "classification":
-        names: tuple[str, ...] = ()
-    elif classes is None:
-        found = int(named["train"].targets().max()) + 1
-        names = tuple(map(str, range(found)))
-    else:
-        names = tuple(map(str, range(classes) if isinstance(classes, int) else classes))
+    names: tuple[str, ...] = ()
+    if task != "regression":
+        given = _most(named["train"], task) + 1 if classes is None else classes
+        names = tuple(map(str, range(given) if isinstance(given, int) else given))
     if check:
         train = Checked(sources["train"], task, len(names), None)
         shape = train.read(np.array([0])).inputs.shape[1:]
@@ -155,9 +176,9 @@ def from_sources(
     if moments is None:
         moments, n = measured(train)
         by = _measured_over(n)
-    outputs = len(names) or train.read(np.array([0])).targets.shape[-1]
-    return Stream(name, task, **sources, classes=names, outputs=outputs,
-                  mean=moments[0], std=moments[1], source=source, normalized_by=by)  # fmt: skip
+    mean, std = moments
+    return Stream(name, task, **sources, classes=names, mean=mean, std=std,
+                  source=source, normalized_by=by)  # fmt: skip
 
 
 def from_dataset(data: Dataset) -> Stream:
@@ -167,8 +188,7 @@ def from_dataset(data: Dataset) -> Stream:
         for part in ("train", "validation", "test")
     }
     return Stream(data.name, data.task, **parts, classes=data.classes,
-                  outputs=data.outputs, mean=data.mean, std=data.std,
-                  source=data.source,
+                  mean=data.mean, std=data.std, source=data.source,
                   normalized_by="mean and std of all training examples")  # fmt: skip
 
 
@@ -182,13 +202,21 @@ def held_out(name: str, parts: dict[str, Source], task: str) -> dict[str, Source
     grouped = train.targets() if task == "classification" else np.zeros(len(train), int)
     rows = {part: Split(np.arange(len(given)), grouped if part == "train" else ())
             for part, given in parts.items()}  # fmt: skip
-    split = dict(zip(("train", "validation", "test"), three_splits(name, rows)))
+    found = zip(("train", "validation", "test"), three_splits(name, rows), strict=True)
     return {
         part: parts[part]
         if part != "train" and part in parts
-        else Rows(train, found.inputs, f"{name} {part}")
-        for part, found in split.items()
+        else Rows(train, split.inputs, f"{name} {part}")
+        for part, split in found
     }
+
+
+def _most(source: Source, task: str) -> int:
+    """Return the largest label, or the largest character of inputs and targets."""
+    if task == "classification":
+        return int(source.targets().max())
+    parts = (source.read(rows) for rows in blocks(len(source)))
+    return max(int(side.max()) for part in parts for side in part)
 
 
 def _measured_over(n: int) -> str:

@@ -37,6 +37,7 @@ class TfdsSplit(Records):
         self._builder, self._split, self._size = builder, split, image_size
 
     def read(self, rows: np.ndarray) -> Split:
+        """Return these rows, in this order."""
         records = [
             {"image": _resized(record["image"], self._size), "label": record["label"]}
             for record in self.fetch(rows)

@@ -56,6 +56,11 @@ class Run:
         """Say whether nothing is left to do."""
         return self.status in ENDED
 
+    @property
+    def arms(self) -> list[str]:
+        """Return its arm and those that share the run, since their recipe is equal."""
+        return [self.arm, *self.labels.get("also", ())]
+
 
 class Reader:
     """What can be asked of a ledger; `Ledger` adds writing to it."""
