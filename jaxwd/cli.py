@@ -42,7 +42,7 @@ usage: jaxwd COMMAND [ARGUMENTS]
   --version, --help
 
 Errors are one line on the standard error; the exit code is 2 for bad input, 3 for a
-diverged training, 130 after Ctrl-C.
+diverged training, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"error: {unknown('command', command, COMMANDS)}", file=sys.stderr)
         return 2
-    return COMMANDS[command](rest)
+    codes: list[int] = []
+    return guarded(lambda: codes.append(COMMANDS[command](rest))) or codes[0]
 
 
 def run(words: list[str]) -> int:
@@ -73,9 +74,7 @@ def run(words: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    module: list[ModuleType] = []
-    code = guarded(lambda: module.append(load_experiment(words[0])))
-    return code or module[0].main(words[1:])
+    return load_experiment(words[0]).main(words[1:])
 
 
 def load_experiment(name: str, needs: tuple[str, ...] = ("main",)) -> ModuleType:

@@ -3,11 +3,13 @@
 import concurrent.futures
 import hashlib
 import pathlib
+import threading
+import warnings
 from typing import Any
 
 import numpy as np
 
-from jaxwd.data import cache
+from jaxwd.data import cache, limits
 from jaxwd.data.dataset import (
     Dataset,
     Split,
@@ -16,6 +18,7 @@ from jaxwd.data.dataset import (
     three_splits,
 )
 from jaxwd.errors import InputError, require
+from jaxwd.terminal import one_line
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -45,14 +48,16 @@ def image_folder(
         seed: of the random split.
 
     Raises:
-        InputError: no such folder, no pictures, one class only, or files that cannot
-            be decoded: each is named.
+        InputError: no such folder, no pictures, one class only, symbolic links, pipes
+            or devices, more than the memory holds, or files that cannot be decoded or
+            say they are larger than any picture: each is named.
     """
     require("image_size", image_size, 1, 4096)
     root = pathlib.Path(path).expanduser()
     if not root.is_dir():
         raise InputError(f"folder:{path} is no folder; give folder:PATH with one "
                          "sub-folder of pictures for each class")  # fmt: skip
+    limits.refuse_odd_files(path, _odd(root))
     splits = _split_folders(root)
     class_roots = splits or {"": root}
     classes = sorted({d.name for part in class_roots.values() for d in _folders(part)})
@@ -81,12 +86,19 @@ def image_folder(
                 f"folder:{where}: no pictures for class {', '.join(missing)} (endings "
                 f"read: {' '.join(sorted(SUFFIXES))})"
             )
+    count = sum(map(len, files.values()))
+    size = image_size**2 * (1 if grayscale else 3)
+    # Twice: the pictures as they are decoded, and the array they are put into.
+    limits.require_room(
+        f"{count:,} pictures of {image_size} × {image_size}", 2 * count * size
+    )
     arrays = cache.decoded(
         f"folder-{_fingerprint(root, files, image_size, grayscale)}",
         lambda: _decode_all(files, image_size, grayscale),
     )
-    source = f"folder {root}"
-    name = f"folder:{root.name}"
+    source = f"folder {one_line(root)}"
+    name = f"folder:{one_line(root.name)}"
+    classes = [one_line(name) for name in classes]
     if splits:
         given = {
             part: Split(arrays[f"{part}_images"], arrays[f"{part}_labels"])
@@ -109,6 +121,17 @@ def image_folder(
         seed=seed,
         source=source,
     )
+
+
+def _odd(root: pathlib.Path) -> list[pathlib.Path]:
+    """Return what would be read if it were what its name says."""
+    return [
+        path
+        for path in sorted(root.rglob("*"))
+        if not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and (path.is_symlink() or not (path.is_file() or path.is_dir()))
+        and (path.suffix.lower() in SUFFIXES or path.is_dir())
+    ]
 
 
 def _folders(path: pathlib.Path) -> list[pathlib.Path]:
@@ -160,7 +183,13 @@ def _decode_all(files: dict[str, list], size: int, grayscale: bool) -> cache.Arr
     """Return images and labels of every part; raise with the names of bad files."""
     arrays: cache.Arrays = {}
     bad: list[tuple[pathlib.Path, str]] = []
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    from PIL import Image
+
+    with (
+        concurrent.futures.ThreadPoolExecutor() as pool,
+        warnings.catch_warnings(),  # before any thread begins: it holds for all
+    ):
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         for part, listed in files.items():
             jobs = [pool.submit(decode, file, size, grayscale) for file, _ in listed]
             images = []
@@ -183,15 +212,27 @@ def _decode_all(files: dict[str, list], size: int, grayscale: bool) -> cache.Arr
 
 def decode(file: Any, size: int | None, grayscale: bool) -> np.ndarray:
     """Return one picture as uint8 (height, width, 1 or 3), upright and resized."""
+    from PIL import Image
+
+    with Image.open(file, formats=limits.PICTURES) as opened:
+        if opened.width * opened.height < limits.LARGE:
+            return _decoded(opened, size, grayscale)
+        with _LARGE:
+            return _decoded(opened, size, grayscale)
+
+
+_LARGE = threading.Lock()
+
+
+def _decoded(opened: Any, size: int | None, grayscale: bool) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    with Image.open(file) as opened:
-        image: Any = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I;16") or image.mode == "I":
-            # Pillow would cut 16-bit values off at 255; keep their high byte.
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        image = image.convert("L" if grayscale else "RGB")
-        if size is not None and image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-        array = np.asarray(image, np.uint8)
+    image: Any = ImageOps.exif_transpose(opened)
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # Pillow would cut 16-bit values off at 255; keep their high byte.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = image.convert("L" if grayscale else "RGB")
+    if size is not None and image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    array = np.asarray(image, np.uint8)
     return array[..., None] if grayscale else array

@@ -7,7 +7,7 @@ from dataclasses import dataclass, make_dataclass
 from types import ModuleType
 
 from jaxwd.errors import InputError, require
-from jaxwd.flags import Flags, guarded, parse
+from jaxwd.flags import MOST, Flags, guarded, parse
 
 SEEDS = 10
 # Half a point: less than the noise of most test sets' own choice of examples.
@@ -130,8 +130,8 @@ def flags_of(module: ModuleType) -> type[Flags]:
 def check(given) -> None:
     """Raise `InputError` for values that no comparison can use."""
     given.check()
-    require("--trials", given.trials, 1)
-    require("--tune-seeds", given.tune_seeds, 1)
+    require("--trials", given.trials, 1, MOST)
+    require("--tune-seeds", given.tune_seeds, 1, MOST)
     require("--search-seed", given.search_seed, 0)
     if given.margin is not None:
         require("--margin", given.margin, 0.0, open_low=True)

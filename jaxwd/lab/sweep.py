@@ -127,9 +127,7 @@ def grid_of(module: ModuleType) -> Callable:
 
 def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     """Run a grid with given flags and return the outcomes."""
-    from rich.console import Console
-
-    from jaxwd import runtime
+    from jaxwd import runtime, terminal
     from jaxwd.lab.engines import halving, run_many
     from jaxwd.lab.engines.bars import bar
     from jaxwd.lab.engines.many import check_members
@@ -142,7 +140,7 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     from jaxwd.report.folder import note
     from jaxwd.report.html import write_html
 
-    console = Console()
+    console = terminal.console()
     device = runtime.setup(flags.device, cache=flags.cache, cpu_devices=runtime.cores())
     data = load_data(flags)
     members = [as_member(member) for member in grid(flags, data)]
@@ -152,7 +150,7 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     # All that can be refused is refused by now, before anything is written.
     folder = flags.out or pathlib.Path("runs") / name
     folder.mkdir(parents=True, exist_ok=True)
-    console.print(f"[bold]{about.strip().splitlines()[0]}[/]")
+    console.print(about.strip().splitlines()[0], style="bold")
     console.print(f"{data}")
     console.print(f"{len(members)} members, {device}, ledger in {folder}")
     how: dict[str, Any] = {"engine": flags.engine, "chunk": flags.chunk}

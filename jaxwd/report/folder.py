@@ -59,7 +59,8 @@ def note(
         ],
     }
     text = json.dumps(asked, ensure_ascii=False, indent=1)
-    (folder / ASKED).write_text(text + "\n", encoding="utf-8")
+    path = folder / ASKED
+    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def open_runs(folder: pathlib.Path) -> Opened:
