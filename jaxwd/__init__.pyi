@@ -13,6 +13,7 @@ from . import testing as testing
 from . import training as training
 from .data import Dataset as Dataset
 from .data import load as load
+from .data.streams import stream as stream
 from .decay import DecayScheme as DecayScheme
 from .decay import adadecay as adadecay
 from .decay import alpha_decay as alpha_decay
@@ -90,3 +91,5 @@ from .schedules import warm_restarts as warm_restarts
 from .schedules import wsd as wsd
 from .training import Recipe as Recipe
 from .training import run as run
+from .training import run_streamed as run_streamed
+from .training import stochastic_round as stochastic_round

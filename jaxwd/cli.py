@@ -36,7 +36,7 @@ usage: jaxwd COMMAND [ARGUMENTS]
                            where to begin with the strength, beside published recipes
   ledger show|export|merge what a folder's runs are; as CSV, JSON, Parquet; several as one
   list [KIND]              what can be chosen by name: optimizers, schemes, schedules,
-                           initializers, clips, datasets, conventions, scaling
+                           models, initializers, clips, datasets, conventions, scaling
   data NAME                fetch and decode a data set, and say what is in it
   doctor                   versions, devices, cache folder, and a first step on the device
   --version, --help
@@ -118,11 +118,13 @@ class DataWords:
     """Fetch and decode a data set, and say what is in it."""
 
     name: Positional[str]
-    """A name of `jaxwd list datasets`, tfds:NAME, or folder:PATH."""
+    """A name of `jaxwd list datasets`, tfds:NAME, folder:PATH, or text:PATH."""
     image_size: int | None = None
     """Resize the pictures of folders and of mixed TFDS sets to this side."""
     grayscale: bool = False
     """Read a folder's pictures with one channel."""
+    context: int | None = None
+    """Characters in a sequence of a text, default 64."""
     data_dir: str | None = None
     """Where TFDS keeps prepared data; default $TFDS_DATA_DIR or ~/tensorflow_datasets."""
     manual_dir: str | None = None
@@ -144,6 +146,7 @@ def data(words: list[str]) -> int:
             grayscale=given.grayscale,
             data_dir=given.data_dir,
             manual_dir=given.manual_dir,
+            context=given.context,
         )
         print(found)
         if found.task == "classification":

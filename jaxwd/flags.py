@@ -28,13 +28,14 @@ class Flags:
     """What is trained, how, on what; every choice of an experiment."""
 
     dataset: str = "fashion_mnist_12k"
-    """A name of `jaxwd list datasets`, tfds:NAME, or folder:PATH (a sub-folder a class)."""
+    """A name of `jaxwd list datasets`, tfds:NAME, folder:PATH (a sub-folder a class), or
+    text:PATH."""
     train_examples: int | None = None
     """Use only this many training examples, classes in balance."""
     model: str = "cnn"
-    """cnn or mlp."""
+    """A name of `jaxwd list models`."""
     init: str = "lecun"
-    """How weights start: lecun, glorot, he, orthogonal, he_dropout."""
+    """How weights start: lecun, glorot, he, orthogonal, normal, he_dropout."""
     optimizer: str = "sgd"
     """A name of `jaxwd list optimizers`."""
     learning_rate: float = 0.1
@@ -67,6 +68,16 @@ class Flags:
     """Share of the training labels that are made wrong, once, by the seed."""
     batch_size: int = 32
     """Examples a step."""
+    accumulate: int = 1
+    """Take a step's batch in so many parts, for less memory."""
+    precision: str = "float32"
+    """float32, mixed (bfloat16 passes over float32 weights), bfloat16,
+    bfloat16_stochastic (rounded by chance); decay is computed in float32 always."""
+    average: float | None = None
+    """β of a moving average of the weights, which is then what is measured."""
+    remat: str | None = None
+    """What the backward pass computes again to save memory: elementwise, or blocks
+    (resnet18, wrn, vit, gpt)."""
     epochs: int = 20
     """Passes over the training examples."""
     seeds: int = 5
@@ -79,6 +90,8 @@ class Flags:
     """Resize the pictures of folders and of mixed TFDS sets to this side."""
     grayscale: bool = False
     """Read a folder's pictures with one channel."""
+    context: int | None = None
+    """Characters in a sequence of a text, default 64."""
     data_dir: str | None = None
     """Where TFDS keeps prepared data; default $TFDS_DATA_DIR or ~/tensorflow_datasets."""
     manual_dir: str | None = None

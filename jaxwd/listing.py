@@ -17,7 +17,7 @@ class ListWords:
     """Print what can be chosen by name."""
 
     kinds: Positional[tuple[str, ...]] = ()
-    """Any of: optimizers, schemes, schedules, initializers, clips, datasets,
+    """Any of: optimizers, schemes, schedules, models, initializers, clips, datasets,
     conventions, scaling."""
 
 
@@ -62,6 +62,16 @@ def _schedules() -> list[str]:
     ]
 
 
+def _models() -> list[str]:
+    from jaxwd.models.table import MODELS, options_of, room_of
+
+    return [
+        line
+        for name in MODELS
+        for line in _described(name, options_of(name), _first_line(room_of(name)))
+    ]
+
+
 def _initializers() -> list[str]:
     from jaxwd.models import INITIALIZERS
 
@@ -75,15 +85,16 @@ def _clips() -> list[str]:
 
 
 def _datasets() -> list[str]:
-    from jaxwd.data import NAMES
+    from jaxwd.data import NAMES, PATTERNS
 
-    return [*NAMES, "tfds:NAME", "folder:PATH"]
+    return [*NAMES, *PATTERNS]
 
 
 LISTS: dict[str, Callable[[], list[str]]] = {
     "optimizers": _optimizers,
     "schemes": _schemes,
     "schedules": _schedules,
+    "models": _models,
     "initializers": _initializers,
     "clips": _clips,
     "datasets": _datasets,

@@ -1,5 +1,6 @@
 """Data losses and scores of a batch, by task. None of them contains a penalty."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,11 +11,11 @@ from jaxwd.errors import unknown
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return −ln softmax(logits)[label] of each example, shape (batch,).
+    """Return −ln softmax(logits)[label] in nats, of the labels' shape.
 
     Args:
-        logits: (batch, classes).
-        labels: integers (batch,).
+        logits: (batch, classes), or (batch, length, classes) for sequences.
+        labels: integers (batch,) or (batch, length).
 
     >>> cross_entropy(jnp.zeros((1, 2)), jnp.array([0])).round(4)
     Array([0.6931], dtype=float32)
@@ -32,26 +33,35 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def hit(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return 1.0 where the largest logit is the label's, shape (batch,).
+    """Return 1.0 where the largest logit is the label's, of the labels' shape.
 
     Of equal logits the first counts as the largest, as in `argmax`.
 
     >>> hit(jnp.array([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]), jnp.array([1, 2]))
     Array([1., 0.], dtype=float32)
     """
-    own = _of_label(logits, labels)[:, None]
-    first = jnp.arange(logits.shape[-1]) >= labels[:, None]
+    own = _of_label(logits, labels)[..., None]
+    first = jnp.arange(logits.shape[-1]) >= labels[..., None]
     return jnp.all((logits < own) | ((logits == own) & first), -1).astype(jnp.float32)
 
 
 def _of_label(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return each example's logit of its label.
+    """Return the logit of each label.
 
     A sum over a mask and no gather: the gradient of a gather is a scatter, which XLA
     does element by element, and in a stack of members member by member.
     """
-    mine = jnp.arange(logits.shape[-1]) == labels[:, None]
+    mine = jnp.arange(logits.shape[-1]) == labels[..., None]
     return jnp.sum(jnp.where(mine, logits, 0), -1)
+
+
+def bits_per_character(loss: float) -> float:
+    """Return loss/ln 2: bits a character of a `language` loss, which is in nats.
+
+    >>> bits_per_character(math.log(8))
+    3.0
+    """
+    return loss / math.log(2)
 
 
 class Task(NamedTuple):
@@ -72,6 +82,12 @@ TASKS: dict[str, Task] = {
     "classification": Task(cross_entropy, hit, "accuracy"),
     "regression": Task(
         squared_error, lambda y, t: -squared_error(y, t), "negative_mse"
+    ),
+    # Of each sequence the mean over its characters; the score is their share right.
+    "language": Task(
+        lambda y, t: jnp.mean(cross_entropy(y, t), -1),
+        lambda y, t: jnp.mean(hit(y, t), -1),
+        "accuracy",
     ),
 }
 

@@ -48,3 +48,13 @@ def official_fashion_mnist():
         pytest.skip("needs `apt-get install dataset-fashion-mnist`")
     with gzip.open(path) as file:
         return np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
+
+
+@pytest.fixture(scope="session")
+def fashion_root(tmp_path_factory):
+    """The real fashion_mnist, prepared from Debian's files by TFDS, checksums on."""
+    from jaxwd.data import tfds_builders
+
+    root = tmp_path_factory.mktemp("tfds")
+    tfds_builders.prepare("fashion_mnist", root)
+    return root

@@ -116,6 +116,7 @@ def test_streams_of_other_encodings_take_any_letter(work):
     [
         ({"dataset": None}, "dataset=None is not allowed; give a name"),
         ({"schedule": []}, "schedule=[] is not allowed; give a name"),
+        ({"model": []}, "model=[] is not allowed; give a name"),
         ({"clip": 3}, "clip=3 is not allowed; give a name"),
         ({"model_options": {1: 2}}, "model_options={1: 2} is not allowed"),
         ({"model_options": {"a": {}}}, "model_options={'a': {}} is not allowed"),

@@ -147,7 +147,7 @@ def test_any_image_size_down_to_the_smallest():
             lambda: wd.models.by_name("cnn", classes=2, widths=(3,)),
             "does not take widths=\\(3,\\)",
         ),
-        (lambda: wd.models.by_name("vit", classes=2), "unknown model 'vit'"),
+        (lambda: wd.models.by_name("vt", classes=2), "unknown model 'vt'.* 'vit'"),
         (lambda: wd.from_linen(nn.Dense), "takes a flax.linen.Module instance"),
     ],
 )

@@ -35,14 +35,6 @@ needs_debian = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="session")
-def fashion_root(tmp_path_factory):
-    """The real fashion_mnist, prepared from Debian's files by TFDS, checksums on."""
-    root = tmp_path_factory.mktemp("tfds")
-    tfds_builders.prepare("fashion_mnist", root)
-    return root
-
-
 @needs_debian
 def test_fashion_mnist_is_prepared_from_debians_files(
     fashion_root, official_fashion_mnist

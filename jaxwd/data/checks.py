@@ -12,7 +12,10 @@ def checked(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs and targets as clean arrays, or raise `InputError`."""
     x, y = np.asarray(inputs), np.asarray(targets)
-    x = _images(name, x) if x.ndim != 2 else _features(name, x)
+    if task == "language":
+        x = _characters(f"{name} inputs", x, classes)
+    else:
+        x = _images(name, x) if x.ndim != 2 else _features(name, x)
     if len(x) != len(y):
         raise InputError(f"{name}: {len(x)} inputs but {len(y)} targets; give as many")
     if len(x) == 0:
@@ -23,6 +26,14 @@ def checked(
             f"{name}: {len(bad)} inputs hold NaN or infinity, the first is example "
             f"{bad[0]}; remove or repair them"
         )
+    if task == "language":
+        y = _characters(f"{name} targets", y, classes)
+        if y.shape != x.shape:
+            raise InputError(
+                f"{name}: inputs of shape {x.shape} but targets of shape {y.shape}; give "
+                "one target for each input"
+            )
+        return x, y
     y = _labels(name, y, classes) if task == "classification" else _values(name, y)
     return x, y
 
@@ -44,6 +55,15 @@ def _images(name: str, x: np.ndarray) -> np.ndarray:
     )
 
 
+def _characters(name: str, x: np.ndarray, classes: int) -> np.ndarray:
+    if x.ndim != 2 or not np.issubdtype(x.dtype, np.integer):
+        raise InputError(
+            f"{name} of shape {x.shape} and dtype {x.dtype}; give the numbers of "
+            "characters, integers (n, length)"
+        )
+    return _in_range(name, x, classes)
+
+
 def _features(name: str, x: np.ndarray) -> np.ndarray:
     if not np.issubdtype(x.dtype, np.number) or np.iscomplexobj(x):
         raise InputError(f"{name}: features of dtype {x.dtype}; give numbers")
@@ -55,10 +75,14 @@ def _labels(name: str, y: np.ndarray, classes: int) -> np.ndarray:
         raise InputError(
             f"{name}: labels of shape {y.shape} and dtype {y.dtype}; give integers (n,)"
         )
-    low, high = int(y.min()), int(y.max())
+    return _in_range(f"{name}: labels", y, classes)
+
+
+def _in_range(name: str, y: np.ndarray, classes: int) -> np.ndarray:
+    low, high = (int(y.min()), int(y.max())) if y.size else (0, 0)
     if low < 0 or (classes and high >= classes):
         allowed = f"0 to {classes - 1}" if classes else "0 and up"
-        raise InputError(f"{name}: labels from {low} to {high}; allowed are {allowed}")
+        raise InputError(f"{name} from {low} to {high}; allowed are {allowed}")
     return y.astype(np.int32)
 
 

@@ -18,8 +18,10 @@ class Split(NamedTuple):
     """Examples of one split, on the host or on a device.
 
     Attributes:
-        inputs: images uint8 (n, height, width, channels), or floats (n, features).
-        targets: labels int32 (n,), or regression targets float32 (n, outputs).
+        inputs: images uint8 (n, height, width, channels), or floats (n, features), or
+            characters int32 (n, length).
+        targets: labels int32 (n,), or regression targets float32 (n, outputs), or the
+            next characters int32 (n, length).
     """
 
     inputs: Any
@@ -37,12 +39,14 @@ class Dataset:
 
     Attributes:
         name: how reports call it.
-        task: `classification` or `regression`.
+        task: `classification`, `regression` or `language`.
         train: what gradients see.
         validation: what choices are made on.
         test: measured once, at the end.
-        classes: names of the classes; empty for regression.
-        mean: of the training inputs, per channel or feature, in raw units.
+        classes: names of the classes, of `language` the characters; empty for
+            regression.
+        mean: of the training inputs, per channel or feature, in raw units; 0 for
+            characters, whose numbers mean nothing.
         std: standard deviation, likewise; 1 where a feature never changes.
         source: where the bytes came from.
     """
@@ -60,9 +64,21 @@ class Dataset:
     @property
     def outputs(self) -> int:
         """Return the number of model outputs the data asks for."""
-        if self.task == "classification":
-            return len(self.classes)
-        return self.train.targets.shape[-1]
+        if self.task == "regression":
+            return self.train.targets.shape[-1]
+        return len(self.classes)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Return the shape of a model's output for one example."""
+        if self.task == "language":
+            return (*self.train.targets.shape[1:], self.outputs)
+        return (self.outputs,)
+
+    @property
+    def input_dtype(self) -> np.dtype:
+        """Return what a model is given: int32 for characters, else float32."""
+        return np.dtype(np.int32 if self.task == "language" else np.float32)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -81,25 +97,28 @@ class Dataset:
         """Return the data with only the first `train_examples` training examples.
 
         Classes are kept in balance: the first n/classes of each, in stored order, so
-        every recipe that asks for n examples gets the same ones.
+        every recipe that asks for n examples gets the same ones. Of a text, the first n
+        sequences.
 
         Raises:
             InputError: more than there are, or fewer than one for each class.
         """
-        require("train_examples", train_examples, max(1, len(self.classes)))
+        classes = len(self.classes) if self.task == "classification" else 0
+        require("train_examples", train_examples, max(1, classes))
         if train_examples > self.train.examples:
             raise InputError(
                 f"train_examples={train_examples} is more than the {self.train.examples} "
                 f"training examples of {self.name}"
             )
-        rows = _balanced(self.train.targets, train_examples, len(self.classes))
+        rows = _balanced(self.train.targets, train_examples, classes)
         train = Split(self.train.inputs[rows], self.train.targets[rows])
         mean, std = _moments(train.inputs)
         return replace(self, train=train, mean=mean, std=std)
 
     def __str__(self) -> str:
         kind = "x".join(map(str, self.input_shape))
-        what = f"{len(self.classes)} classes" if self.classes else "regression"
+        named = "characters" if self.task == "language" else "classes"
+        what = f"{len(self.classes)} {named}" if self.classes else "regression"
         return (
             f"{self.name}: {self.train.examples:,} train, {self.validation.examples:,} "
             f"validation, {self.test.examples:,} test, {kind}, {what} ({self.source})"
@@ -147,10 +166,12 @@ def from_arrays(
 
     Args:
         inputs: images (n, h, w) or (n, h, w, c), uint8 or floats; or floats
-            (n, features).
-        targets: integer labels (n,) counted from 0, or floats (n,) or (n, outputs).
+            (n, features); or, for `language`, integers (n, length).
+        targets: integer labels (n,) counted from 0, or floats (n,) or (n, outputs); or,
+            for `language`, the integers that follow, (n, length).
         name: how reports call it.
-        task: `classification` or `regression`.
+        task: `classification`, `regression` or `language`; sequences of a `language`
+            are drawn at random too, so they must not overlap.
         classes: names; default the numbers 0 to max(label).
         validation: share held out for choices.
         test: share held out for the one last measurement.
@@ -171,8 +192,9 @@ def from_arrays(
     if task not in TASKS:
         raise unknown("task", task, TASKS)
     inputs, targets = checks.checked(name, inputs, targets, task, len(classes))
-    if task == "classification" and not classes:
-        classes = tuple(str(i) for i in range(int(targets.max()) + 1))
+    if task != "regression" and not classes:
+        most = max(int(x.max()) for x in _numbers(inputs, targets, task))
+        classes = tuple(str(i) for i in range(most + 1))
     parts = _split(targets, validation, test, seed, task == "classification")
     if min(map(len, parts)) == 0:
         raise InputError(
@@ -183,6 +205,13 @@ def from_arrays(
     return from_splits(
         name, train, held, final, classes=classes, task=task, source=source
     )
+
+
+def _numbers(
+    inputs: np.ndarray, targets: np.ndarray, task: str
+) -> tuple[np.ndarray, ...]:
+    """Return the arrays that count classes from 0."""
+    return (inputs, targets) if task == "language" else (targets,)
 
 
 def three_splits(name: str, parts: dict[str, Split]) -> tuple[Split, Split, Split]:
@@ -247,7 +276,12 @@ def _balanced(targets: np.ndarray, n: int, classes: int) -> np.ndarray:
 
 
 def _moments(inputs: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation over all axes but the last."""
+    """Return mean and standard deviation over all axes but the last.
+
+    Integers that are no bytes are numbers of characters: they stay as they are.
+    """
+    if inputs.dtype == np.int32:
+        return (0.0,), (1.0,)
     axes = tuple(range(inputs.ndim - 1))
     if inputs.dtype == np.uint8:  # exact and small: moments from a histogram
         flat = inputs.reshape(-1, inputs.shape[-1])

@@ -53,11 +53,49 @@ def image_folder(
             say they are larger than any picture: each is named.
     """
     require("image_size", image_size, 1, 4096)
+    root, classes, files = listing(path)
+    count = sum(map(len, files.values()))
+    size = image_size**2 * (1 if grayscale else 3)
+    # Twice: the pictures as they are decoded, and the array they are put into.
+    limits.require_room(
+        f"{count:,} pictures of {image_size} × {image_size}", 2 * count * size
+    )
+    arrays = cache.decoded(
+        f"folder-{_fingerprint(root, files, image_size, grayscale)}",
+        lambda: _decode_all(files, image_size, grayscale),
+    )
+    source = f"folder {one_line(root)}"
+    name = f"folder:{one_line(root.name)}"
+    if "" not in files:
+        given = {
+            part: Split(arrays[f"{part}_images"], arrays[f"{part}_labels"])
+            for part in files
+        }
+        parts = three_splits(f"folder:{path}", given)
+        return from_splits(name, *parts, classes=tuple(classes), source=source)
+    enough(path, arrays["_labels"], classes)
+    return from_arrays(
+        arrays["_images"],
+        arrays["_labels"],
+        name=name,
+        classes=tuple(classes),
+        seed=seed,
+        source=source,
+    )
+
+
+def listing(
+    path: str,
+) -> tuple[pathlib.Path, list[str], dict[str, list[tuple[pathlib.Path, int]]]]:
+    """Return folder, classes, and for each split the pictures with their labels.
+
+    The one key `""` stands for a folder without splits. Nothing is decoded.
+    """
     root = pathlib.Path(path).expanduser()
     if not root.is_dir():
         raise InputError(f"folder:{path} is no folder; give folder:PATH with one "
                          "sub-folder of pictures for each class")  # fmt: skip
-    limits.refuse_odd_files(path, _odd(root))
+    limits.refuse_odd_files(root, SUFFIXES)
     splits = _split_folders(root)
     class_roots = splits or {"": root}
     classes = sorted({d.name for part in class_roots.values() for d in _folders(part)})
@@ -86,52 +124,18 @@ def image_folder(
                 f"folder:{where}: no pictures for class {', '.join(missing)} (endings "
                 f"read: {' '.join(sorted(SUFFIXES))})"
             )
-    count = sum(map(len, files.values()))
-    size = image_size**2 * (1 if grayscale else 3)
-    # Twice: the pictures as they are decoded, and the array they are put into.
-    limits.require_room(
-        f"{count:,} pictures of {image_size} × {image_size}", 2 * count * size
-    )
-    arrays = cache.decoded(
-        f"folder-{_fingerprint(root, files, image_size, grayscale)}",
-        lambda: _decode_all(files, image_size, grayscale),
-    )
-    source = f"folder {one_line(root)}"
-    name = f"folder:{one_line(root.name)}"
-    classes = [one_line(name) for name in classes]
-    if splits:
-        given = {
-            part: Split(arrays[f"{part}_images"], arrays[f"{part}_labels"])
-            for part in splits
-        }
-        parts = three_splits(f"folder:{path}", given)
-        return from_splits(name, *parts, classes=tuple(classes), source=source)
-    fewest = int(np.bincount(arrays["_labels"]).min())
+    return root, [one_line(name) for name in classes], files
+
+
+def enough(path: str, labels: np.ndarray, classes: list[str]) -> None:
+    """Raise where a class has too few pictures to be in every split."""
+    fewest = int(np.bincount(labels).min())
     if fewest < 4:
-        rarest = classes[int(np.bincount(arrays["_labels"]).argmin())]
+        rarest = classes[int(np.bincount(labels).argmin())]
         raise InputError(
             f"folder:{path}: class {rarest!r} has {fewest} pictures; at least 4 are "
             "needed to have some in train, validation and test"
         )
-    return from_arrays(
-        arrays["_images"],
-        arrays["_labels"],
-        name=name,
-        classes=tuple(classes),
-        seed=seed,
-        source=source,
-    )
-
-
-def _odd(root: pathlib.Path) -> list[pathlib.Path]:
-    """Return what would be read if it were what its name says."""
-    return [
-        path
-        for path in sorted(root.rglob("*"))
-        if not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and (path.is_symlink() or not (path.is_file() or path.is_dir()))
-        and (path.suffix.lower() in SUFFIXES or path.is_dir())
-    ]
 
 
 def _folders(path: pathlib.Path) -> list[pathlib.Path]:

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,18 @@ LARGE = 2**24
 _SHOWN = 5
 
 
-def refuse_odd_files(folder: str, files: Iterable[pathlib.Path]) -> None:
-    """Raise where files are links, which may lead anywhere, or no ordinary files.
+def refuse_odd_files(folder: pathlib.Path, suffixes: Container[str]) -> None:
+    """Raise where pictures are links, which may lead anywhere, or no ordinary files.
 
-    Reading a pipe or a device would wait for ever or never end.
+    Reading a pipe or a device would wait for ever or never end. Folders may be no links
+    either; hidden files and those with other endings are left alone.
     """
     links, odd = [], []
-    for file in files:
+    for file in sorted(folder.rglob("*")):
+        if any(part.startswith(".") for part in file.relative_to(folder).parts):
+            continue
+        if file.suffix.lower() not in suffixes and not file.is_dir():
+            continue
         if file.is_symlink():
             links.append(f"{file} → {os.readlink(file)}")
         elif not (file.is_file() or file.is_dir()):

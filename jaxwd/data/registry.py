@@ -8,8 +8,10 @@ from jaxwd.errors import InputError, require, unknown
 PREPARED = ("fashion_mnist", "mnist", "kmnist", "cifar10", "cifar100")
 """TFDS sets that jaxwd prepares itself, without TensorFlow."""
 
-NAMES = ("fashion_mnist_12k", *PREPARED, "digits", "friedman", "diabetes")
-"""Names `load` knows; beside them `tfds:NAME` and `folder:PATH`."""
+NAMES = ("fashion_mnist_12k", *PREPARED, "digits", "friedman", "diabetes", "pydoc")
+"""Names `load` knows; beside them those of `PATTERNS`."""
+
+PATTERNS = ("tfds:NAME", "folder:PATH", "text:PATH")
 
 
 def load(
@@ -19,6 +21,7 @@ def load(
     grayscale: bool = False,
     data_dir: str | None = None,
     manual_dir: str | None = None,
+    context: int | None = None,
 ) -> Dataset:
     """Return a data set by name.
 
@@ -28,13 +31,15 @@ def load(
             TFDS without TensorFlow, checksums on. `tfds:NAME` is any other image
             classification set that is already prepared as array_record.
             `folder:PATH` are your own pictures, one sub-folder a class. `digits`,
-            `friedman` and `diabetes` are small and need no network.
+            `friedman` and `diabetes` are small and need no network. `pydoc` is the
+            documentation that Python ships, by characters; `text:PATH` is a UTF-8 file.
         image_size: resize pictures to this side (folders, and TFDS sets of mixed
             sizes); default 64.
         grayscale: one channel (folders only).
         data_dir: where TFDS keeps prepared data; default `$TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`.
         manual_dir: a folder with files you downloaded by hand.
+        context: characters in a sequence of a text; default 64.
 
     Raises:
         InputError: unknown name; missing data, with what to do; broken files.
@@ -53,6 +58,11 @@ def load(
         from jaxwd.data import tabular
 
         return getattr(tabular, name)()
+    if name == "pydoc" or (kind == "text" and rest):
+        from jaxwd.data import text
+
+        length = text.CONTEXT if context is None else context
+        return text.text_file(rest, length) if colon else text.pydoc(length)
     if kind == "folder" and colon:
         from jaxwd.data.folder import image_folder
 
@@ -67,6 +77,6 @@ def load(
             data_dir=data_dir,
             manual_dir=manual_dir,
         )
-    if kind in ("folder", "tfds"):
+    if kind in ("folder", "tfds", "text"):
         raise InputError(f"dataset {name!r} needs a name, as in {kind}:plants")
-    raise unknown("dataset", name, [*NAMES, "tfds:NAME", "folder:PATH"])
+    raise unknown("dataset", name, [*NAMES, *PATTERNS])

@@ -4,7 +4,6 @@ import pathlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxwd.data import Dataset
@@ -47,7 +46,7 @@ def example_scores(result: Result, data: Dataset) -> np.ndarray:
     _, state = jax.eval_shape(
         lambda key, x: model.init(key, x, value_at(recipe.dropout, 0)),
         jax.random.key(0),
-        jax.ShapeDtypeStruct(data.input_shape, jnp.float32),
+        jax.ShapeDtypeStruct(data.input_shape, data.input_dtype),
     )
     if jax.tree.leaves(state):
         raise InputError(

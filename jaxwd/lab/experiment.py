@@ -109,6 +109,7 @@ def load_data(flags: Flags):
         grayscale=flags.grayscale,
         data_dir=flags.data_dir,
         manual_dir=flags.manual_dir,
+        context=flags.context,
     )
 
 
@@ -128,6 +129,10 @@ def recipe(flags: Flags):
         clip=flags.clip,
         clip_at=flags.clip_at,
         label_noise=flags.label_noise,
+        accumulate=flags.accumulate,
+        precision=flags.precision,
+        average=flags.average,
+        remat=flags.remat,
         batch_size=flags.batch_size,
         epochs=flags.epochs,
     )
@@ -163,7 +168,6 @@ def check_recipe(recipe, data) -> None:
 def decayed_leaves(arms, data) -> str:
     """Return which leaves decay, as text, for the first arm that decays."""
     import jax
-    import jax.numpy as jnp
 
     from jaxwd.masks import mask_report
     from jaxwd.schedules import value_at
@@ -174,7 +178,7 @@ def decayed_leaves(arms, data) -> str:
         return ""
     chosen = replace(decayed[0], seed=0)
     model = model_of(chosen, data.outputs)
-    example = jax.ShapeDtypeStruct(data.input_shape, jnp.float32)
+    example = jax.ShapeDtypeStruct(data.input_shape, data.input_dtype)
     params, _ = jax.eval_shape(
         lambda key, x: model.init(key, x, value_at(chosen.dropout, 0)),
         jax.random.key(0),

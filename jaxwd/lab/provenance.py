@@ -14,8 +14,13 @@ from typing import Any
 _PACKAGES = ("jaxwd", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
-def run_key(recipe: Any, data_fingerprint: str, layout: str) -> str:
-    """Return a name for one run: recipe, data, versions, code, hardware and layout."""
+def run_key(
+    recipe: Any, data_fingerprint: str, layout: str, on: str | None = None
+) -> str:
+    """Return a name for one run: recipe, data, versions, code, hardware and layout.
+
+    `on` is the `hardware()` it runs on, where that is not this process's.
+    """
     import jax
 
     parts = [
@@ -24,12 +29,18 @@ def run_key(recipe: Any, data_fingerprint: str, layout: str) -> str:
         jax.__version__,
         _own_version(),
         str(commit()),
-        processor(),
-        f"{jax.devices()[0].device_kind} × {jax.device_count()}",
+        on or hardware(),
         os.environ.get("XLA_FLAGS", ""),
         layout,
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def hardware() -> str:
+    """Return the processor and the devices that this process computes on."""
+    import jax
+
+    return f"{processor()}\n{jax.devices()[0].device_kind} × {jax.device_count()}"
 
 
 def provenance() -> dict[str, Any]:

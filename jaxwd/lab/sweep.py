@@ -20,13 +20,24 @@ class SweepFlags(Flags):
     """The shared flags, with what a sweep adds."""
 
     engine: str = "auto"
-    """auto (measures a few steps), loop, map, vmap, devices or devices+vmap."""
+    """auto (measures a few steps), loop, map, vmap, devices or devices+vmap; or ray:
+    processes on this machine or a cluster."""
     chunk: int | None = None
     """The most members at a time; default by engine and memory."""
     halving: float | None = None
     """Stop all but the best 1/η by validation loss at each rung; 3 is usual."""
     compare_alone: bool = True
     """Time a member alone at the end, and print the speed-up."""
+    address: str | None = None
+    """Of a Ray cluster, HOST:PORT or auto; default a Ray of this machine's own."""
+    max_in_flight: int | None = None
+    """Ray: the most workers at a time; default as many as there is room for."""
+    worker_cpus: float = 1.0
+    """Ray: cores for each worker."""
+    worker_gpus: float = 0.0
+    """Ray: GPUs for each worker; a fraction shares one."""
+    worker_engine: str = "auto"
+    """Ray: how each worker trains its members, as in --engine."""
 
     def check(self) -> None:
         """Raise `InputError` for values that no sweep can use."""
@@ -39,6 +50,18 @@ class SweepFlags(Flags):
             raise InputError(
                 "--layout has no effect here: a grid is spread by members; use --engine"
             )
+        if self.engine != "ray":
+            for name in _OF_RAY:
+                if getattr(self, name) != getattr(SweepFlags, name):
+                    flag = name.replace("_", "-")
+                    raise InputError(f"--{flag} is for --engine ray only")
+        elif self.halving is not None:
+            raise InputError("--halving does not go with --engine ray; leave one out")
+        elif self.device == "gpu" and not self.worker_gpus:
+            raise InputError("--device gpu: say --worker-gpus 1 with --engine ray")
+
+
+_OF_RAY = ("address", "max_in_flight", "worker_cpus", "worker_gpus", "worker_engine")
 
 
 def command(words: list[str]) -> int:
@@ -134,26 +157,31 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     from jaxwd.lab.engines.table import engine as engine_of
     from jaxwd.lab.experiment import load_data
     from jaxwd.lab.grid import as_member
-    from jaxwd.lab.ledger import Ledger
+    from jaxwd.lab.ledger import Ledger, writable_folder
     from jaxwd.lab.provenance import provenance
     from jaxwd.losses import task
     from jaxwd.report.folder import note
     from jaxwd.report.html import write_html
 
     console = terminal.console()
-    device = runtime.setup(flags.device, cache=flags.cache, cpu_devices=runtime.cores())
+    # Where workers have the GPUs, this process leaves them alone.
+    place = "cpu" if flags.engine == "ray" and flags.worker_gpus else flags.device
+    device = runtime.setup(place, cache=flags.cache, cpu_devices=runtime.cores())
     data = load_data(flags)
     members = [as_member(member) for member in grid(flags, data)]
-    if flags.engine != "auto":
+    how: dict[str, Any] = {"engine": flags.engine, "chunk": flags.chunk}
+    if flags.engine == "ray":
+        from jaxwd.lab.engines.remote import Cluster
+
+        how["cluster"] = Cluster(**{name: getattr(flags, name) for name in _OF_RAY})
+    elif flags.engine != "auto":
         engine_of(flags.engine)
     check_members(members, data)
     # All that can be refused is refused by now, before anything is written.
-    folder = flags.out or pathlib.Path("runs") / name
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = writable_folder(flags.out or pathlib.Path("runs") / name)
     console.print(about.strip().splitlines()[0], style="bold")
     console.print(f"{data}")
     console.print(f"{len(members)} members, {device}, ledger in {folder}")
-    how: dict[str, Any] = {"engine": flags.engine, "chunk": flags.chunk}
     score = task(data.task).score_name
     with (
         Ledger(folder / "ledger.sqlite") as ledger,
@@ -171,7 +199,12 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     )
     for line in summary(outcomes, drawn, score):
         console.print(line, highlight=False)
-    if flags.compare_alone and drawn.epochs and len(members) > 1:
+    if (
+        flags.compare_alone
+        and flags.engine != "ray"
+        and drawn.epochs
+        and len(members) > 1
+    ):
         console.print(speed_up(outcomes, drawn, data), highlight=False)
     console.print(f"report: {page}")
     if not any(outcome.status == "finished" for outcome in outcomes):

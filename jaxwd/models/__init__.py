@@ -7,4 +7,5 @@ from jaxwd.models.flax_adapters import from_nnx as from_nnx
 from jaxwd.models.initializers import INITIALIZERS as INITIALIZERS
 from jaxwd.models.initializers import initializer as initializer
 from jaxwd.models.interface import Model as Model
-from jaxwd.models.interface import by_name as by_name
+from jaxwd.models.table import MODELS as MODELS
+from jaxwd.models.table import by_name as by_name

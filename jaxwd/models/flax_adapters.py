@@ -26,7 +26,9 @@ def from_linen(module: Any, *, name: str | None = None) -> Model:
     The module's mode is passed by the argument its `__call__` has: `train`,
     `training`, `is_training` or `deterministic`. Collections other than `params`
     (running means) become the model's state. A `dropout_rate` argument of `__call__`,
-    if there is one, receives the recipe's rate; otherwise the module fixes its own.
+    if there is one, receives the recipe's rate; otherwise the module fixes its own. A
+    field `axis_name`, which it hands to its `nn.BatchNorm`s, lets them average over
+    devices (`Model.over_axis`); without it only their running statistics are.
 
     Args:
         module: a `flax.linen.Module` instance.
@@ -78,9 +80,17 @@ def from_linen(module: Any, *, name: str | None = None) -> Model:
         )
         return outputs, {**state, **changed}
 
+    def over_axis(axis: str) -> Model:
+        return from_linen(module.clone(axis_name=axis), name=name)
+
     kind = type(module)
     return Model(
-        name or kind.__name__, init, apply, takes_dropout, _identity(kind, repr(module))
+        name or kind.__name__,
+        init,
+        apply,
+        takes_dropout,
+        _identity(kind, repr(module)),
+        over_axis if hasattr(module, "axis_name") else None,
     )
 
 

@@ -6,6 +6,7 @@
 | `glorot`     | 2/(fan_in + fan_out), uniform | tanh, sigmoid; Keras's default       |
 | `he`         | 2/fan_in, truncated normal    | ReLU                                 |
 | `orthogonal` | orthogonal columns, gain √2   | deep ReLU                            |
+| `normal`     | 0.0004 whatever the fan       | transformers, as in GPT-2            |
 | `he_dropout` | 2(1 − p)/fan_in               | ReLU layers whose *input* is dropped |
 
 Inverted dropout at rate p multiplies the second moment of a layer's input by
@@ -43,6 +44,7 @@ INITIALIZERS: dict[str, Callable[[Any], Initializer]] = {
     "glorot": _plain(jax.nn.initializers.glorot_uniform),
     "he": _plain(jax.nn.initializers.he_normal),
     "orthogonal": _plain(lambda: jax.nn.initializers.orthogonal(scale=2.0**0.5)),
+    "normal": _plain(lambda: jax.nn.initializers.normal(0.02)),
     "he_dropout": _he_dropout,
 }
 """Name → function(dropout rate of the layer's input) → initialiser."""

@@ -6,9 +6,6 @@ from typing import Any
 
 import jax
 
-from jaxwd.errors import InputError, unknown
-from jaxwd.models import cnn, mlp
-
 Tree = Any
 
 
@@ -26,6 +23,9 @@ class Model:
             fixes its own rates inside says no.
         identity: what tells it from other models of the same name, for records of
             finished runs; the adapters fill it in.
+        over_axis: `axis name → Model`, the model whose batch norms take mean and
+            variance over that axis of devices too while training; None where it has
+            none that could, and its running statistics are averaged instead.
     """
 
     name: str
@@ -33,49 +33,4 @@ class Model:
     apply: Callable[..., tuple[jax.Array, Tree]]
     takes_dropout: bool = True
     identity: str = ""
-
-
-_MODULES: dict[str, Any] = {"cnn": cnn, "mlp": mlp}
-
-
-def by_name(name: str, *, classes: int, **options: Any) -> Model:
-    """Return the model `name` (`cnn` or `mlp`) with `options` of its `Config`.
-
-    Raises:
-        InputError: unknown name or option.
-
-    >>> model = by_name("mlp", classes=3, hidden=(8,))
-    >>> params, state = model.init(jax.random.key(0), jax.numpy.ones(4), 0.0)
-    >>> model.apply(params, state, jax.numpy.ones((2, 4)), train=False)[0].shape
-    (2, 3)
-    """
-    if name not in _MODULES:
-        raise unknown("model", name, _MODULES)
-    module = _MODULES[name]
-    fields = module.Config.__dataclass_fields__
-    for option in options:
-        if option not in fields:
-            raise InputError(
-                f"model {name!r} does not take {option}={options[option]}; it takes "
-                f"{', '.join(fields)}"
-            )
-    config = module.Config(classes=classes, **options)
-
-    def init(key: jax.Array, example: jax.Array, rate: Any) -> tuple[Tree, Tree]:
-        return module.init(key, config, example.shape, dropout_rate=rate), {}
-
-    def apply(
-        params: Tree,
-        state: Tree,
-        inputs: jax.Array,
-        *,
-        train: bool,
-        dropout_rate: Any = 0.0,
-        key: jax.Array | None = None,
-    ) -> tuple[jax.Array, Tree]:
-        outputs = module.apply(
-            params, inputs, config, train=train, dropout_rate=dropout_rate, key=key
-        )
-        return outputs, state
-
-    return Model(name, init, apply)
+    over_axis: "Callable[[str], Model] | None" = None

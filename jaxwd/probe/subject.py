@@ -91,7 +91,7 @@ def of_recipe(recipe: Any, params: Tree | None, data: Any) -> Subject:
     steps = per_epoch * recipe.epochs
     if params is None:
         model = model_of(recipe, data.outputs)
-        example = jax.numpy.zeros(data.input_shape, jax.numpy.float32)
+        example = jax.numpy.zeros(data.input_shape, data.input_dtype)
         key = jax.random.fold_in(jax.random.key(recipe.seed), 0)
         params, _ = jax.jit(model.init)(key, example, value_at(recipe.dropout, 0))
     tx = chain_of(recipe, steps)

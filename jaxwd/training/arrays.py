@@ -21,7 +21,13 @@ class Stats(NamedTuple):
     scale: Any
 
     def normalize(self, inputs: jax.Array) -> jax.Array:
-        """Return (inputs − mean)/std as float32."""
+        """Return (inputs − mean)/std as float32; numbers of characters stay integers.
+
+        As bfloat16 they would be exact up to 256 only, and nothing is large or small
+        about them.
+        """
+        if inputs.dtype == jnp.int32:
+            return inputs
         return (inputs.astype(jnp.float32) - self.mean) * self.scale
 
 
@@ -35,7 +41,7 @@ class Arrays(NamedTuple):
     scale: Any
 
     def normalize(self, inputs: jax.Array) -> jax.Array:
-        """Return (inputs − mean)/std as float32."""
+        """Return (inputs − mean)/std as float32; see `Stats`."""
         return Stats(self.mean, self.scale).normalize(inputs)
 
 

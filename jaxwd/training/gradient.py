@@ -15,12 +15,14 @@ from jaxwd.trees import Tree
 
 REMAT: dict[str, Any] = {
     "elementwise": jax.checkpoint_policies.dots_saveable,
-    "all": jax.checkpoint_policies.nothing_saveable,
+    "blocks": None,
 }
 """What is computed again in the backward pass: name → policy of `jax.checkpoint`.
 
-`elementwise` keeps the results of matrix products and computes what is cheap again;
-`all` keeps nothing but the weights and the batch, and costs a forward pass more.
+`elementwise` keeps the results of matrix products and computes what is cheap again.
+`blocks` keeps what passes from one block of the model to the next and costs a forward
+pass more; the model does it itself (its option `remat`), since only it knows its blocks.
+XLA on a CPU undoes both, and no memory is saved there.
 """
 
 Gradient = Callable[[Any, Any, jax.Array], tuple[Tree, tuple]]
@@ -47,8 +49,8 @@ def objective_of(
             key=key,
         )
 
-    if remat is not None:
-        outputs_of = jax.checkpoint(outputs_of, policy=REMAT[remat])
+    if remat is not None and (policy := REMAT[remat]) is not None:
+        outputs_of = jax.checkpoint(outputs_of, policy=policy)
 
     def objective(
         params: Tree, model_state: Tree, step: jax.Array, batch: Any, key: jax.Array

@@ -1,9 +1,14 @@
-"""A whole training: one compiled epoch after another, numbers out, nothing on disk."""
+"""A whole training: one compiled epoch after another, numbers out.
 
+Nothing on disk but checkpoints, where they are asked for.
+"""
+
+import contextlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +19,7 @@ from jaxwd.errors import Diverged, InputError
 from jaxwd.losses import task
 from jaxwd.models import Model
 from jaxwd.training.arrays import Arrays, arrays_of
+from jaxwd.training.checkpoints import Checkpoints
 from jaxwd.training.parallel import layout as layout_of
 from jaxwd.training.parts import chain_of, require_outputs
 from jaxwd.training.precision import warn_of_lost_decay
@@ -38,6 +44,7 @@ class Result:
         seconds: wall time of training and evaluation, without compilation.
         compile_seconds: wall time of compilation, about 0 where a program was reused.
         images_per_second: training examples seen a second, evaluation left out.
+        model_state: what the model changed without a gradient, on the host.
     """
 
     recipe: Recipe
@@ -47,6 +54,7 @@ class Result:
     seconds: float
     compile_seconds: float
     images_per_second: float
+    model_state: Any = ()
 
 
 def run(
@@ -56,6 +64,7 @@ def run(
     layout: str = "single",
     devices: int | None = None,
     on_epoch: Callable[[Row], None] | None = None,
+    checkpoints: Checkpoints | str | os.PathLike | None = None,
 ) -> Result:
     """Train `recipe` on `data` and return what came out; a pure function of both.
 
@@ -67,12 +76,20 @@ def run(
         data: a `Dataset`; default `jaxwd.load(recipe.dataset)`.
         layout: `single`, `sharded` or `pmap`; how a batch is spread over devices.
         devices: how many devices take part; default all.
-        on_epoch: called with the row of metrics after each epoch.
+        on_epoch: called with the row of metrics after each epoch; where a training goes
+            on, first with the rows of the epochs before, so that it sees every epoch.
+        checkpoints: a folder, or `Checkpoints`. Each epoch's state is saved there in
+            the background, and what is found there goes on: a training that was
+            stopped ends with the bits of one that was not, whose `seconds` alone
+            differ; one that is complete is only evaluated. Another number of devices
+            or layout may go on with it, to rounding.
 
     Raises:
         InputError: a batch larger than the data, dropout for a model that fixes its
-            own, a batch that the devices cannot share evenly.
+            own, a batch that the devices cannot share evenly, checkpoints of another
+            recipe or of other data.
         Diverged: the loss stopped being finite; names the step and the recipe.
+        OSError: a checkpoint could not be written.
 
     >>> recipe = Recipe(dataset="friedman", model="mlp", epochs=2, learning_rate=0.01)
     >>> run(recipe).final["test_loss"] < 0.5
@@ -88,47 +105,91 @@ def run(
     program = compile_program(
         recipe.structure(), data.task, data.outputs, spread, spread.abstract(arrays)
     )
-    compiled = time.perf_counter()
+    compile_seconds = time.perf_counter() - started
     numbers = spread.place(jax.tree.map(jnp.float32, recipe.numbers()))
     root = spread.place(jax.random.key(recipe.seed))
     state = spread.place(program.init(root, numbers, arrays))
-    history: list[Row] = []
-    in_epochs = 0.0
+    steps = recipe.steps_per_epoch(data.train.examples)
     score_name = task(data.task).score_name
-    for epoch in range(recipe.epochs):
-        began = time.perf_counter()
-        index = spread.place(jnp.int32(epoch))
-        state, losses, scores, info = program.epoch(state, numbers, root, index, arrays)
-        losses, scores = np.asarray(losses), np.asarray(scores)
-        in_epochs += time.perf_counter() - began
-        steps = len(losses)
-        _require_finite(recipe, losses, epoch, steps)
-        row = row_of(epoch, losses, scores, info._asdict(), score_name)
-        row |= _evaluated(program, state, arrays, "validation", score_name)
-        _require_finite(recipe, np.array([row["validation_loss"]]), epoch, steps)
-        row["seconds"] = time.perf_counter() - compiled
-        history.append(row)
+    with _opened(checkpoints) as kept:
+        past = Past([], 0.0, 0.0)
+        if kept is not None:
+            saved = kept.latest(state, recipe, data.fingerprint())
+            if saved is not None:
+                state, past = saved.state, Past(**saved.progress)
+        history, in_epochs = past.history, past.in_epochs
+        started = time.perf_counter() - past.seconds
         if on_epoch is not None:
-            on_epoch(row)
-    final = dict(history[-1])
-    for part in ("train", "test"):
-        final |= _evaluated(program, state, arrays, part, score_name)
-    return Result(
-        recipe,
-        history,
-        final,
-        jax.tree.map(np.asarray, state.measured),
-        time.perf_counter() - compiled,
-        compiled - started,
-        recipe.epochs * steps * recipe.batch_size / in_epochs,
-    )
+            for row in history:
+                on_epoch(row)
+        for epoch in range(len(history), recipe.epochs):
+            began = time.perf_counter()
+            index = spread.place(jnp.int32(epoch))
+            state, losses, scores, info = program.epoch(
+                state, numbers, root, index, arrays
+            )
+            losses, scores = np.asarray(losses), np.asarray(scores)
+            in_epochs += time.perf_counter() - began
+            _require_finite(recipe, losses, epoch, steps)
+            row = row_of(epoch, losses, scores, info._asdict(), score_name)
+            row |= _evaluated(program, state, arrays, "validation", score_name)
+            _require_finite(recipe, np.array([row["validation_loss"]]), epoch, steps)
+            row["seconds"] = time.perf_counter() - started
+            history.append(row)
+            if kept is not None:
+                past = Past(history, in_epochs, row["seconds"])
+                kept.save((epoch + 1) * steps, state, past._asdict())
+            if on_epoch is not None:
+                on_epoch(row)
+        final = dict(history[-1])
+        for part in ("train", "test"):
+            final |= _evaluated(program, state, arrays, part, score_name)
+        return Result(
+            recipe,
+            history,
+            final,
+            jax.tree.map(np.asarray, state.measured),
+            time.perf_counter() - started,
+            compile_seconds,
+            recipe.epochs * steps * recipe.batch_size / in_epochs,
+            jax.tree.map(np.asarray, state.model_state),
+        )
+
+
+class Past(NamedTuple):
+    """What a checkpoint notes beside the state: the epochs so far.
+
+    Attributes:
+        history: their rows.
+        in_epochs: seconds of training in them, evaluation left out.
+        seconds: wall time of training and evaluation.
+    """
+
+    history: list[Row]
+    in_epochs: float
+    seconds: float
+
+
+@contextlib.contextmanager
+def _opened(given: Any) -> Iterator[Checkpoints | None]:
+    """Yield the checkpoints; whatever happens, the save under way ends first."""
+    if given is None:
+        yield None
+    elif isinstance(given, Checkpoints):
+        try:
+            yield given
+        finally:
+            given.wait()
+    else:
+        with Checkpoints(given) as kept:
+            yield kept
 
 
 def check(recipe: Recipe, data: Dataset) -> None:
     """Refuse what a program could not see, because numbers are its inputs."""
     steps = recipe.steps_per_epoch(data.train.examples) * recipe.epochs
     chain_of(recipe, steps)
-    if recipe.label_noise and data.task != "classification":
+    if recipe.label_noise and data.task == "regression":
         raise InputError(
             f"label_noise={recipe.label_noise}: {data.name} is a {data.task} and has no "
             "labels to change; leave it 0"
@@ -139,7 +200,13 @@ def check(recipe: Recipe, data: Dataset) -> None:
             f"dropout={recipe.dropout}: {recipe.model.name} fixes its own dropout "  # type: ignore[union-attr]
             "rates; set them in the module, or give its call a dropout_rate argument"
         )
-    require_outputs(recipe.structure(), data.input_shape, data.outputs)
+    require_outputs(
+        recipe.structure(),
+        data.input_shape,
+        data.outputs,
+        data.input_dtype,
+        data.output_shape,
+    )
     warn_of_lost_decay(recipe, data.train.examples)
 
 

@@ -15,7 +15,7 @@ def noisy_labels(
 
     Args:
         key: drawn from once for all examples.
-        labels: integers (examples,).
+        labels: integers (examples,), or (examples, length) of sequences.
         classes: how many there are.
         share: chance of each label to be wrong; may be traced.
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from jaxwd import clip as clips
 from jaxwd.decay import DecayScheme, Shrink, none, shrink
 from jaxwd.errors import InputError, require, unknown
-from jaxwd.models import Model
+from jaxwd.models import MODELS, Model
 from jaxwd.optimizers.table import OPTIMIZERS, gain, lookup
 from jaxwd.schedules import SHAPES, ScalarOrSchedule, Schedule, schedule
 from jaxwd.training.gradient import REMAT
@@ -49,7 +49,7 @@ class Recipe:
     Attributes:
         dataset: a name for `jaxwd.load`; recorded when the data is given directly.
         train_examples: use only the first n training examples, classes in balance.
-        model: `cnn`, `mlp`, or a `Model` made from a Flax module.
+        model: a name of `jaxwd list models`, or a `Model` made from a Flax module.
         model_options: options of the model's `Config`, as pairs.
         optimizer: a row of `jaxwd.OPTIMIZERS`.
         optimizer_options: its hyperparameters, as pairs.
@@ -72,7 +72,7 @@ class Recipe:
         accumulate: take a step's batch in so many parts, to save memory.
         average: β of a moving average of the weights, which is then what is measured;
             0.999 is usual. None: the weights themselves.
-        remat: `elementwise` or `all`: what the backward pass computes again.
+        remat: `elementwise` or `blocks`: what the backward pass computes again.
     """
 
     dataset: str = "fashion_mnist_12k"
@@ -101,6 +101,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("model_options", "optimizer_options", "schedule_options"):
             object.__setattr__(self, name, _frozen(name, getattr(self, name)))
+        if not isinstance(self.model, str | Model):
+            raise InputError(f"model={self.model!r} is not allowed; give a name")
         for name in ("dataset", "optimizer", "schedule", "precision", "clip", "remat"):
             value = getattr(self, name)
             optional = value is None and name in ("clip", "remat")
@@ -134,7 +136,9 @@ class Recipe:
                 f"batch_size={self.batch_size}; parts of a batch are equal"
             )
         if self.average is not None:
-            require("average", self.average, 0.0, 1.0 - 2**-24)  # 1 in float32 is stuck
+            require("average", self.average, 0.0, 1.0)
+            if self.average == 1:
+                raise InputError("average=1 keeps the start for ever; give 0.999, say")
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
         if self.remat is not None and self.remat not in REMAT:
@@ -151,8 +155,8 @@ class Recipe:
                 f"optimizer={self.optimizer!r} needs {row.needs[0]}= at every update, "
                 "which a training does not give; use jaxwd.optimizer in a loop of yours"
             )
-        if not isinstance(self.model, Model) and self.model not in ("cnn", "mlp"):
-            raise unknown("model", self.model, ["cnn", "mlp"])
+        if not isinstance(self.model, Model) and self.model not in MODELS:
+            raise unknown("model", self.model, MODELS)
 
     @property
     def decay_strength(self) -> ScalarOrSchedule:

@@ -24,10 +24,16 @@ class Book:
         data: what they are trained on.
         ledger: where rows and outcomes are kept, or None.
         watcher: told of everything.
+        hardware: on which members run; default that of this process.
     """
 
     def __init__(
-        self, members: Sequence[Member], data: Dataset, ledger: Any, watcher: Watcher
+        self,
+        members: Sequence[Member],
+        data: Dataset,
+        ledger: Any,
+        watcher: Watcher,
+        hardware: str | None = None,
     ) -> None:
         self.members, self.ledger, self.watcher = members, ledger, watcher
         self.outcomes: dict[int, Outcome] = {}
@@ -38,7 +44,7 @@ class Book:
         if ledger is None:
             return
         fingerprint = data.fingerprint()
-        self.keys = [member_key(m, fingerprint) for m in members]
+        self.keys = [member_key(m, fingerprint, hardware) for m in members]
         with ledger.together():
             for key, (recipe, labels) in zip(self.keys, members, strict=True):
                 said = dict(labels)
@@ -154,13 +160,13 @@ class Book:
         return True
 
 
-def member_key(member: Member, fingerprint: str) -> str:
+def member_key(member: Member, fingerprint: str, hardware: str | None = None) -> str:
     """Return the ledger's name for a member on data with this fingerprint.
 
     The engine is no part of it: `auto` may choose another one at the next start, and
     what was finished stays finished.
     """
-    return run_key(member.recipe, fingerprint, "grid")
+    return run_key(member.recipe, fingerprint, "grid", hardware)
 
 
 def _images(member: Member, data: Dataset) -> int:

@@ -69,6 +69,11 @@ def halving(
     ['stopped', 'stopped', 'finished', 'finished']
     """
     require("eta", eta, 1.0, open_low=True)
+    if engine == "ray":
+        raise InputError(
+            "halving takes members out of their lanes between rungs, which engine ray "
+            "does not do; leave halving out, or use an engine of one process"
+        )
     sweep = Sweep(members, data, engine, chunk, ledger, watcher)
     lengths = {member.recipe.epochs for member in sweep.members}
     if len(lengths) > 1:

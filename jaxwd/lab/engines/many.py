@@ -18,6 +18,7 @@ from jaxwd.training import Recipe
 from jaxwd.training.loop import check
 
 if TYPE_CHECKING:
+    from jaxwd.lab.engines.remote.cluster import Cluster
     from jaxwd.lab.ledger import Ledger
 
 
@@ -30,6 +31,7 @@ def run_many(
     ledger: "Ledger | None" = None,
     watcher: Watcher | None = None,
     splits: Sequence[str] = ("train", "test"),
+    cluster: "Cluster | None" = None,
 ) -> list[Outcome]:
     """Train every member and return what became of each, in the order given.
 
@@ -42,17 +44,18 @@ def run_many(
         members: recipes, or members of a grid; equal recipes are trained once.
         data: shared by all; `train_examples` takes its part of it.
         engine: a row of `jaxwd.lab.engines.ENGINES`, or `auto`, which measures a few
-            steps on each and takes the quickest.
+            steps on each and takes the quickest; or `ray`, see `jaxwd.lab.engines.remote`.
         chunk: the most members at a time; default by engine and memory.
         ledger: where epochs and outcomes are kept. What ended there is not run again,
             and what another living process runs is waited for.
         watcher: told of the progress.
         splits: measured at the end, beside validation; without "test" no choice can be
             made by test metrics.
+        cluster: for engine `ray`, which one; default a Ray of this machine's own.
 
     Raises:
         InputError: no members, an unknown engine, a chunk below 1, a recipe that
-            cannot be run; nothing has been trained then.
+            cannot be run, a cluster for another engine; nothing has been trained then.
 
     >>> import jaxwd as wd
     >>> from jaxwd.lab.grid import product
@@ -63,6 +66,14 @@ def run_many(
     >>> [outcome.status for outcome in outcomes]
     ['finished', 'finished', 'finished', 'finished']
     """
+    if engine == "ray":
+        from jaxwd.lab.engines.remote.cluster import Cluster
+        from jaxwd.lab.engines.remote.driver import run_remote
+
+        about = {"chunk": chunk, "ledger": ledger, "watcher": watcher}
+        return run_remote(members, data, cluster or Cluster(), splits=splits, **about)
+    if cluster is not None:
+        raise InputError(f"a cluster is for engine='ray', not for engine={engine!r}")
     sweep = Sweep(members, data, engine, chunk, ledger, watcher, splits)
     for group in sweep.groups:
         waiting = sweep.book.tickets(group.places)
@@ -86,6 +97,8 @@ class Sweep:
         ledger: "Ledger | None",
         watcher: Watcher | None,
         splits: Sequence[str] = ("train", "test"),
+        *,
+        hardware: str | None = None,
     ) -> None:
         if engine != "auto":
             engine_of(engine)
@@ -110,7 +123,7 @@ class Sweep:
         self.groups = grouped([m.recipe for m in self.members], data)
         epochs = sum(m.recipe.epochs for m in self.members)
         self.watcher.begins(len(self.members), epochs, len(self.groups))
-        self.book = Book(self.members, data, ledger, self.watcher)
+        self.book = Book(self.members, data, ledger, self.watcher, hardware)
         self.choices: dict[int, tuple[Job, Engine, int]] = {}
 
     def run(

@@ -17,6 +17,7 @@ from jaxwd.training.functions import functions
 from jaxwd.training.recipe import Numbers
 
 Lift = Callable[[lifts.One], lifts.Many]
+_CONVOLVE = ("cnn", "resnet18", "wrn")
 LIFTS: dict[str, tuple[Lift, bool]] = {
     "map": (lifts.mapped, False),
     "vmap": (lifts.batched, False),
@@ -33,7 +34,7 @@ def for_lanes(structure: Recipe, how: str, backend: str) -> Recipe:
     into a grouped convolution; patches times a matrix become a product of stacks.
     """
     options = dict(structure.model_options)
-    if how.endswith("vmap") and backend != "cpu" and structure.model == "cnn":
+    if how.endswith("vmap") and backend != "cpu" and structure.model in _CONVOLVE:
         options.setdefault("conv", "im2col")
     return dataclasses.replace(structure, model_options=options)
 

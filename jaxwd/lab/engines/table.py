@@ -73,11 +73,11 @@ ENGINES: dict[str, Engine] = {
 
 
 def engine(name: str) -> Engine:
-    """Return the engine `name`.
+    """Return the engine `name`; `ray` is none of them, but many processes of one.
 
     Raises:
         InputError: unknown name.
     """
     if name not in ENGINES:
-        raise unknown("engine", name, ["auto", *ENGINES])
+        raise unknown("engine", name, ["auto", *ENGINES, "ray"])
     return ENGINES[name]

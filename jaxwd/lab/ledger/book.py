@@ -104,6 +104,18 @@ class Ledger(Claims):
                 cells.append((*cell, seal(*cell)))
             self._db.executemany("INSERT OR REPLACE INTO epoch VALUES (?,?,?,?)", cells)
 
+    def made_by(self, keys: Iterable[str], more: Mapping[str, Any]) -> None:
+        """Note beside runs held here what else made them, as on which worker."""
+        made_by = self._about() | dict(more)
+        with self.together():
+            numbers = [self._held(key) for key in keys]
+            noted = self._noted(made_by)
+            self._db.executemany(
+                "UPDATE run SET provenance = ? WHERE id = ?",
+                [(noted, number) for number in numbers],
+            )
+            self._db.executemany(SEAL, [(number,) for number in numbers])
+
     def finish(self, key: str, outcome: Mapping[str, Any]) -> None:
         """Note a run's final metrics."""
         self._end(key, "finished", packed(dict(outcome)), "", None)

@@ -141,11 +141,13 @@ class Reader:
         """Return all that does not depend on time or on interruptions, as text.
 
         One line a run, by key: state, final metrics and every epoch, without seconds,
-        beside what it was made by, without time and command.
+        beside what it was made by, without time, command and the worker's name.
         """
         lines = []
         for run in sorted(self.runs(), key=lambda run: run.key):
-            made_by = [lasting(x, "command") for x in self.provenance(run.key)]
+            made_by = [
+                lasting(x, "command", "worker") for x in self.provenance(run.key)
+            ]
             line = vars(run) | {
                 "outcome": timeless(run.outcome),
                 "provenance": made_by,

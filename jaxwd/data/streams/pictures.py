@@ -1,0 +1,84 @@
+"""A folder of pictures as a stream: listed at once, decoded when a batch asks."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jaxwd.data import folder
+from jaxwd.data.dataset import Split, _split
+from jaxwd.data.streams.source import Rows, Source
+from jaxwd.data.streams.stream import Stream, from_sources
+from jaxwd.errors import InputError, require
+
+
+class Pictures(Source):
+    """Picture files and their labels; 64 bytes or so of memory a picture."""
+
+    def __init__(
+        self,
+        files: list[tuple[pathlib.Path, int]],
+        name: str,
+        size: int,
+        grayscale: bool,
+    ) -> None:
+        self.name, self._size, self._grayscale = name, size, grayscale
+        self._files = [file for file, _ in files]
+        self._labels = np.array([label for _, label in files], np.int32)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def read(self, rows: np.ndarray) -> Split:
+        """Return these rows, in this order."""
+        images = [self._picture(row) for row in rows.tolist()]
+        return Split(np.stack(images), self._labels[rows])
+
+    def targets(self) -> np.ndarray:
+        """Return every target."""
+        return self._labels
+
+    def _picture(self, row: int) -> np.ndarray:
+        file = self._files[row]
+        try:
+            return folder.decode(file, self._size, self._grayscale)
+        except Exception as error:  # Pillow raises many kinds
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(
+                f"{self.name}: {file} cannot be read ({why}); repair or remove it"
+            ) from None
+
+
+def folder_stream(
+    path: str,
+    *,
+    image_size: int | None = None,
+    grayscale: bool = False,
+    seed: int = 0,
+    **options: Any,
+) -> Stream:
+    """Return the pictures below `path` as a stream, in the splits of `jaxwd.load`.
+
+    One sub-folder a class, or `train`, `validation` and `test` with the classes inside.
+    Every read decodes and resizes anew, so a training costs a decoding an epoch; `load`
+    decodes once, where the result fits into memory.
+    """
+    size = 64 if image_size is None else image_size
+    require("image_size", size, 1, 4096, whole=True)
+    root, classes, files = folder.listing(path)
+    name = f"folder:{root.name}"
+    parts: dict[str, Source] = {
+        part: Pictures(listed, f"{name} {part}".rstrip(), size, grayscale)
+        for part, listed in files.items()
+    }
+    whole = parts.pop("", None)
+    if whole is not None:
+        folder.enough(path, whole.targets(), classes)
+        rows = _split(whole.targets(), 0.15, 0.15, seed, True)
+        parts = {
+            part: Rows(whole, own, f"{name} {part}")
+            for part, own in zip(("train", "validation", "test"), rows, strict=True)
+        }
+    return from_sources(
+        name, parts, classes=tuple(classes), source=f"folder {root}", **options
+    )

@@ -1,0 +1,223 @@
+"""A folder of checkpoints on disk: its mark, its lock, what is whole and what is not.
+
+    FOLDER/jaxwd-checkpoints.json    whose folder this is, and its format
+    FOLDER/lock                      held by the process that writes here
+    FOLDER/250/checkpoint.json       recipe, progress, versions, sizes and sums of files
+    FOLDER/250/state/…               the arrays
+
+A checkpoint is written as `250.writing` and gets its name by one rename, when all of it
+is there.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+from jaxwd.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nobody can be told from a process that is gone
+    fcntl = None
+
+FORMAT = 1
+MARK, LOCK, PAPER, ARRAYS = "jaxwd-checkpoints.json", "lock", "checkpoint.json", "state"
+WRITING, OLD, GONE = ".writing", ".old", ".gone"
+_PIECE = 1 << 20
+
+
+class Broken(Exception):
+    """A checkpoint that is not what was written; says what is wrong with it."""
+
+
+def require_ours(folder: pathlib.Path) -> None:
+    """Raise unless the folder is missing, empty, or holds checkpoints of a known format.
+
+    Raises:
+        InputError: a file, a folder of something else, or a newer format.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"checkpoints={folder} is a file; give the name of a folder")
+    mark = folder / MARK
+    if not mark.exists():
+        there = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
+        if there and there != [MARK + WRITING]:
+            raise InputError(
+                f"{folder} holds files but no checkpoints of jaxwd ({there[0]}, …); it "
+                "was left as it is: give an empty folder or a new name"
+            )
+        return
+    try:
+        written = json.loads(mark.read_text(encoding="utf-8"))["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # a damaged mark is written anew; each checkpoint says its own format
+    require_known(mark, written)
+
+
+def require_known(path: pathlib.Path, written: Any) -> None:
+    """Raise `InputError` where a newer version wrote the file."""
+    if isinstance(written, int) and written > FORMAT:
+        raise InputError(
+            f"{path} was written by a newer jaxwd (format {written}, this one reads up "
+            f"to {FORMAT}); upgrade jaxwd or give another folder"
+        )
+
+
+def prepare(folder: pathlib.Path) -> IO[str] | None:
+    """Make the folder ours, clear what a killed process left; return the lock held.
+
+    None where the file system or the machine knows no locks; then nothing is cleared.
+
+    Raises:
+        InputError: as `require_ours`; another process is at it; it cannot be written.
+    """
+    require_ours(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = _locked(folder)
+        write(folder / MARK, json.dumps({"format": FORMAT}) + "\n")
+    except OSError as error:
+        raise InputError(
+            f"checkpoints={folder} cannot be written ({error.strerror})"
+        ) from None
+    if held is not None:
+        _clear(folder)
+    return held
+
+
+def _locked(folder: pathlib.Path) -> IO[str] | None:
+    if fcntl is None:
+        return None
+    file = (folder / LOCK).open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        who = file.read().strip() or "another"
+        file.close()
+        raise InputError(
+            f"process {who} is writing checkpoints to {folder}; wait for it or give "
+            "another folder"
+        ) from None
+    except OSError:  # a file system without locks
+        file.close()
+        return None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def _clear(folder: pathlib.Path) -> None:
+    """Remove what was half written or half removed when its process was killed."""
+    for path in folder.iterdir():
+        whole = folder / path.stem
+        if path.suffix == OLD and not whole.exists():
+            path.rename(whole)  # killed between the two renames of `commit`
+        elif path.suffix in (WRITING, OLD, GONE):
+            remove(path)
+
+
+def steps_in(folder: pathlib.Path) -> list[int]:
+    """Return the steps of the checkpoints that are there, in order."""
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    half = path.with_name(path.name + WRITING)
+    half.write_text(text, encoding="utf-8")
+    half.replace(path)
+
+
+def remove(path: pathlib.Path) -> None:
+    """Remove a file or a folder; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def commit(writing: pathlib.Path, paper: dict[str, Any]) -> None:
+    """Seal a checkpoint that is written but for its paper, and give it its name."""
+    paper = paper | {"files": dict(_sums(writing))}
+    write(writing / PAPER, json.dumps({"seal": _seal(paper), "paper": paper}))
+    final = writing.with_name(writing.name.removesuffix(WRITING))
+    old = final.with_name(final.name + OLD)
+    if final.exists():
+        final.rename(old)
+    writing.rename(final)
+    remove(old)
+
+
+def prune(folder: pathlib.Path, keep: int) -> None:
+    """Remove all checkpoints but the newest `keep`; each vanishes by one rename."""
+    for step in steps_in(folder)[:-keep]:
+        gone = folder / f"{step}{GONE}"
+        (folder / str(step)).rename(gone)
+        remove(gone)
+
+
+def set_aside(folder: pathlib.Path, step: int) -> str:
+    """Rename a broken checkpoint, so that it does not count; return its new name."""
+    name = f"broken-{step}"
+    remove(folder / name)
+    (folder / str(step)).rename(folder / name)
+    return name
+
+
+def read(checkpoint: pathlib.Path) -> dict[str, Any]:
+    """Return the paper of a checkpoint whose files are all as they were written.
+
+    Raises:
+        Broken: damaged, cut short, or no checkpoint of jaxwd.
+        InputError: a newer format.
+    """
+    try:
+        found = json.loads((checkpoint / PAPER).read_text(encoding="utf-8"))
+        paper, sealed = found["paper"], found["seal"]
+        require_known(checkpoint, paper["format"])
+    except FileNotFoundError:
+        raise Broken(f"it has no {PAPER}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise Broken(f"{PAPER} cannot be read") from None
+    if sealed != _seal(paper):
+        raise Broken(f"{PAPER} was altered")
+    try:
+        there = dict(_sums(checkpoint))
+    except OSError as error:
+        raise Broken(f"a file cannot be read ({error.strerror})") from None
+    for name, (size, total) in paper["files"].items():
+        if name not in there:
+            raise Broken(f"{name} is missing")
+        if there[name][0] != size:
+            raise Broken(f"{name} has {there[name][0]} bytes of {size}")
+        if there[name][1] != total:
+            raise Broken(f"{name} was altered")
+    return paper
+
+
+def _sums(checkpoint: pathlib.Path) -> Iterator[tuple[str, list[int]]]:
+    """Return size and CRC-32 of each file but the paper itself."""
+    for path in sorted(checkpoint.rglob("*")):
+        name = path.relative_to(checkpoint).as_posix()
+        if path.is_file() and not name.startswith(PAPER):
+            size = total = 0
+            with path.open("rb") as file:
+                while piece := file.read(_PIECE):
+                    size, total = size + len(piece), zlib.crc32(piece, total)
+            yield name, [size, total]
+
+
+def _seal(paper: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(paper).encode())

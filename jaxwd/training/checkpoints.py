@@ -1,0 +1,294 @@
+"""Checkpoints of a training: written in the background, whole or not at all.
+
+The only module that imports Orbax. The arrays are Orbax's; beside them lies one JSON
+file with the recipe, the progress, versions, and the sum of every file.
+"""
+
+import os
+import pathlib
+import re
+import threading
+import warnings
+from collections.abc import Callable
+from typing import IO, Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxwd.errors import InputError, require
+from jaxwd.training import checkpoint_files as files
+from jaxwd.training.checkpoint_paper import paper_of, require_same
+from jaxwd.training.recipe import Recipe
+
+_REFUSED, _NONE = -2, -1
+
+
+class Saved(NamedTuple):
+    """A checkpoint that was read: its step, the state, and the progress noted beside."""
+
+    step: int
+    state: Any
+    progress: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one training, in a folder of its own.
+
+    A save returns when the arrays are copied; a thread writes them. One save is under
+    way at a time, the next waits for it, and none is left out. A process killed at any
+    moment leaves whole checkpoints only; after a power cut the newest may be damaged,
+    which its sums show, and the one before is used.
+
+    Args:
+        folder: made if missing; one that holds anything else is refused.
+        keep: how many of the newest stay.
+        says: told what a person has to know, such as which checkpoint was damaged;
+            default a warning.
+
+    Raises:
+        InputError: a folder of something else, of a newer version or of another recipe;
+            one that another process is writing to.
+
+    >>> import tempfile
+    >>> recipe = Recipe(dataset="friedman", model="mlp")
+    >>> state = {"params": jax.numpy.ones(3), "key": jax.random.key(0)}
+    >>> with Checkpoints(tempfile.mkdtemp() + "/mine", keep=2) as checkpoints:
+    ...     print(checkpoints.latest(state, recipe))
+    ...     for step in (10, 20, 30):
+    ...         checkpoints.save(step, state, {"epoch": step // 10})
+    ...     saved = checkpoints.latest(state, recipe)
+    None
+    >>> saved.step, saved.progress, saved.state["params"].shape
+    (30, {'epoch': 3}, (3,))
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        *,
+        keep: int = 3,
+        says: Callable[[str], None] | None = None,
+    ) -> None:
+        require("keep", keep, 1, whole=True)
+        self.folder = pathlib.Path(folder).absolute()
+        self.keep = keep
+        self.restored: Saved | None = None
+        """What `latest` last returned."""
+        self._says = says or _warn
+        self._about: tuple[Recipe, str] | None = None
+        self._lock: IO[str] | None = None
+        self._open = False
+        self._thread: threading.Thread | None = None
+        self._failed: BaseException | None = None
+        files.require_ours(self.folder)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- writing ------------------------------------------------------------------
+
+    def save(self, step: int, state: Any, progress: dict[str, Any]) -> None:
+        """Write a state in the background, when the save before has ended.
+
+        Args:
+            step: names the checkpoint; one of that name is replaced.
+            state: any tree of arrays, typed keys among them, spread over devices in any
+                way; it may be donated as soon as this returns.
+            progress: what goes on beside the state, JSON values only.
+
+        Raises:
+            OSError: the save before this one failed, as on a full disk.
+        """
+        if self._about is None:
+            raise InputError(
+                "whose checkpoints are these? call latest(state, recipe) before save"
+            )
+        require("step", step, 0, whole=True)
+        self.wait()
+        self._prepare()
+        leaves = named(state)
+        paper = paper_of(step, leaves, progress, *self._about)
+        writing = self.folder / f"{step}{files.WRITING}"
+        if _first():
+            files.remove(writing)
+            writing.mkdir()
+        from orbax.checkpoint import v1 as ocp
+
+        context = ocp.Context()
+        context.array.saving.use_compression = False  # weights hardly shrink
+        with context:
+            under_way = ocp.save_async(writing / files.ARRAYS, leaves)
+
+        def finish() -> None:
+            try:
+                under_way.result()
+                if _first():
+                    files.commit(writing, paper)
+                    files.prune(self.folder, self.keep)
+            except BaseException as error:  # told at the next call
+                self._failed = _in_plain_words(error, step, self.folder)
+                files.remove(writing)
+
+        self._thread = threading.Thread(target=finish, name="jaxwd-checkpoint")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait for the save under way.
+
+        Raises:
+            OSError: it failed; earlier checkpoints are as they were.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
+
+    def close(self) -> None:
+        """Wait for the save under way and let others at the folder."""
+        try:
+            self.wait()
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+            self._lock, self._open = None, False
+
+    # --- reading ------------------------------------------------------------------
+
+    def latest(self, like: Any, recipe: Recipe, data: str = "") -> Saved | None:
+        """Return the newest good checkpoint, or None where there is none.
+
+        A damaged one is renamed to `broken-STEP`, and it is said which and what is
+        used instead.
+
+        Args:
+            like: a state, or `jax.ShapeDtypeStruct`s, of the same shapes; each array
+                comes back in its sharding, whatever devices it was saved from.
+            recipe: whose checkpoints these are, also for `save`.
+            data: fingerprint of the data.
+
+        Raises:
+            InputError: checkpoints of another recipe, of other data or shapes, or of a
+                newer version.
+        """
+        self.wait()
+        self._prepare()
+        self._about = (recipe, data)
+        leaves = named(like)
+        step = self._chosen(leaves)
+        self.restored = None if step is None else self._load(step, like, leaves)
+        return self.restored
+
+    def _chosen(self, leaves: dict[str, Any]) -> int | None:
+        """Return the newest step that is whole, the same for all processes."""
+        if jax.process_count() == 1:
+            return self._newest(leaves)
+        from jax.experimental.multihost_utils import broadcast_one_to_all
+
+        step, refusal = _NONE, None
+        if _first():
+            try:
+                newest = self._newest(leaves)
+                step = _NONE if newest is None else newest
+            except InputError as error:
+                step, refusal = _REFUSED, error
+        step = int(broadcast_one_to_all(np.int64(step)))
+        if step == _REFUSED:
+            raise refusal or InputError(f"process 0 refused {self.folder}")
+        return None if step == _NONE else step
+
+    def _newest(self, leaves: dict[str, Any]) -> int | None:
+        assert self._about is not None
+        for step in reversed(files.steps_in(self.folder)):
+            try:
+                paper = files.read(self.folder / str(step))
+            except files.Broken as broken:
+                self._set_aside(step, str(broken))
+                continue
+            for remark in require_same(self.folder, paper, leaves, *self._about):
+                self._says(remark)
+            return step
+        return None
+
+    def _load(self, step: int, like: Any, leaves: dict[str, Any]) -> Saved:
+        from orbax.checkpoint import v1 as ocp
+
+        path = self.folder / str(step)
+        abstract = {name: _abstract(leaf) for name, leaf in leaves.items()}
+        try:
+            got = ocp.load(path / files.ARRAYS, abstract)
+        except Exception as error:  # its files are whole, so it is not set aside
+            raise InputError(
+                f"checkpoint {path} is whole and cannot be read here: {_brief(error)}"
+            ) from error
+        state = jax.tree.unflatten(jax.tree.structure(like), [got[k] for k in leaves])
+        return Saved(step, state, files.read(path)["progress"])
+
+    def _set_aside(self, step: int, why: str) -> None:
+        if not _first():
+            return
+        name = files.set_aside(self.folder, step)
+        left = files.steps_in(self.folder)
+        instead = (
+            f"trying {left[-1]} instead" if left else "none is left, starting anew"
+        )
+        self._says(
+            f"checkpoint {step} in {self.folder} is broken: {why}; kept as {name}, "
+            f"{instead}"
+        )
+
+    def _prepare(self) -> None:
+        if not self._open and _first():
+            self._lock = files.prepare(self.folder)
+        self._open = True
+
+
+def named(tree: Any) -> dict[str, Any]:
+    """Return the leaves of a tree by a name that is unique and fit for a file.
+
+    >>> named({"dense": {"kernel": 1.0}, "steps": (2, 3)})
+    {'0.dense.kernel': 1.0, '1.steps.0': 2, '2.steps.1': 3}
+    """
+    leaves = jax.tree.leaves_with_path(tree)
+    return {
+        f"{number}.{_plain_name(path)}": leaf
+        for number, (path, leaf) in enumerate(leaves)
+    }
+
+
+def _plain_name(path: Any) -> str:
+    text = jax.tree_util.keystr(path, simple=True, separator=".")
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    place = getattr(leaf, "sharding", None)
+    if place is None:
+        place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+
+
+def _first() -> bool:
+    return jax.process_index() == 0
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)
+
+
+def _in_plain_words(
+    error: BaseException, step: int, folder: pathlib.Path
+) -> BaseException:
+    return OSError(
+        f"checkpoint {step} could not be written to {folder}: {_brief(error)}; earlier "
+        "ones are as they were"
+    )
+
+
+def _brief(error: BaseException) -> str:
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return said.strip().splitlines()[0]

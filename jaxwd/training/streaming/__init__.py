@@ -1,0 +1,1 @@
+"""How a streamed training is cut into pieces, fed and compiled."""
