@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jaxwd.errors import InputError, require
-from jaxwd.flags import Flags, flags_of, guarded, joined, parse
+from jaxwd.flags import MOST, Flags, flags_of, guarded, joined, parse
 
 SEEDS = 10
 # Half a point: less than the noise of most test sets' own choice of examples.
@@ -104,8 +104,8 @@ def with_budget(flags: type[Flags]) -> type:
 def check(given) -> None:
     """Raise `InputError` for values that no comparison can use."""
     given.check()
-    require("--trials", given.trials, 1)
-    require("--tune-seeds", given.tune_seeds, 1)
+    require("--trials", given.trials, 1, MOST)
+    require("--tune-seeds", given.tune_seeds, 1, MOST)
     require("--search-seed", given.search_seed, 0)
     if given.margin is not None:
         require("--margin", given.margin, 0.0, open_low=True)
