@@ -81,7 +81,8 @@ class Flags:
     device: str = "auto"
     """auto, cpu, gpu or tpu."""
     layout: str = "single"
-    """How a batch is spread over devices: single, sharded, pmap."""
+    """How a batch is spread over devices: single, sharded, shard_map, pmap, or fsdp, which
+    spreads weights too."""
     image_size: int | None = None
     """Resize the pictures of folders and of mixed TFDS sets to this side."""
     grayscale: bool = False

@@ -174,7 +174,7 @@ def _trained(
         recipe,
         past.history,
         final,
-        jax.tree.map(np.asarray, state.measured),
+        setup.spread.on_host(state.measured),
         time.perf_counter() - began,
         setup.compile_seconds,
         recipe.epochs * setup.steps * recipe.batch_size / past.in_epochs,
@@ -186,7 +186,7 @@ def _next(setup: Setup, feed: Feed, todo: Any) -> tuple[Piece | None, Any]:
     piece = next(todo, None)
     if piece is None:
         return None, None
-    return piece, setup.spread.place(feed.take(piece.steps))
+    return piece, setup.spread.place_batch(feed.take(piece.steps))
 
 
 def _note(
@@ -217,8 +217,8 @@ def _evaluated(setup: Setup, state: State, part: str) -> Row:
     """Return mean loss and score over every example of a split, read once."""
     source, turn = getattr(setup.data, part), setup.turns[part]
     measure = setup.program.evaluate(turn.length, turn.batch)
-    place = setup.spread.place
-    totals = place(Totals(jnp.zeros(()), jnp.zeros(())))
+    place = setup.spread.place_batch
+    totals = setup.spread.place(Totals(jnp.zeros(()), jnp.zeros(())))
     for batches, counts in once_through(source, turn, setup.reading):
         totals = measure(
             state.measured, state.model_state, totals, place(batches), place(counts),

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from jaxwd.data import Dataset
 from jaxwd.lab.engines.drive import Ticket
 from jaxwd.lab.engines.outcome import Outcome, Row, Watcher
+from jaxwd.lab.engines.packed import Packed
 from jaxwd.lab.grid import Member
 from jaxwd.lab.provenance import run_key
 
@@ -16,6 +18,8 @@ _PATIENCE = 0.5
 """Seconds between two looks at members that another process holds."""
 _HELD_BACK = 0.5
 """Seconds between two writings: rounds of tiny members are a hundred a second."""
+MANY = 10_000
+"""Members from which on their histories are packed."""
 
 
 class Book:
@@ -116,7 +120,7 @@ class Book:
 
     def ended(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take in how a member ended."""
-        self.outcomes[ticket.place] = outcome
+        self._keep(ticket.place, outcome)
         if self.ledger is not None:
             final = self._on_paper(ticket.place, outcome)
             self.ends_due.append((self.keys[ticket.place], outcome, final))
@@ -179,9 +183,15 @@ class Book:
         outcome = Outcome(
             recipe, labels, curve, final, message, step, run.status, seconds
         )
-        self.outcomes[place] = outcome
+        self._keep(place, outcome)
         self.watcher.ended(place, outcome, True)
         return True
+
+    def _keep(self, place: int, outcome: Outcome) -> None:
+        if len(self.members) >= MANY:
+            packed: Any = Packed(outcome.history)
+            outcome = replace(outcome, history=packed)
+        self.outcomes[place] = outcome
 
 
 def member_key(member: Member, fingerprint: str, hardware: str | None = None) -> str:

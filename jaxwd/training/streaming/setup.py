@@ -114,7 +114,7 @@ def set_up(
     for turn in turns.values():
         program.evaluate(turn.length, turn.batch)
     seconds = time.perf_counter() - began
-    state = spread.place(program.init(root, numbers, one))
+    state = program.init(root, numbers, one)
     stats = Stats(one.mean, one.scale)
     return Setup(recipe, data, spread, reading, every, steps, most, turns, program,
                  numbers, root, stats, state, seconds)  # fmt: skip

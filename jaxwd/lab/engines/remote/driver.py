@@ -145,7 +145,8 @@ class Driver:
         number, scheduler = chunk.group, self.scheduler
         group = self.sweep.groups[number]
         recipes = [(p, self.sweep.members[p].recipe) for p in chunk.places]
-        workers = max(min(scheduler.wanted, self.staff.room), 1)
+        room = max(self.staff.room, len(self.pool.actors))
+        workers = max(min(scheduler.wanted, room), 1)
         return say.Order(
             number,
             group._replace(places=[]),
