@@ -32,6 +32,8 @@ class CompareWords:
     engine: str = "auto"
     """How runs share programs: auto (measures a few steps), loop, map, vmap, devices or
     devices+vmap."""
+    compare_alone: bool = True
+    """Time a member alone at the end, and print the speed-up of the final runs' grid."""
     examples: bool = False
     """Keep the score of every test example of the final runs, for an interval over seeds
     and examples alike."""

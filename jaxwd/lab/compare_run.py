@@ -13,6 +13,7 @@ from jaxwd.lab.comparing import Budget, compare
 from jaxwd.lab.comparison_progress import comparison_progress
 from jaxwd.lab.controls import with_controls
 from jaxwd.lab.engines import run_many
+from jaxwd.lab.engines.solo import SpeedUp, alone
 from jaxwd.lab.engines.table import engine as engine_of
 from jaxwd.lab.experiment import check_recipe, decayed_leaves, load_data
 from jaxwd.lab.ledger import Ledger
@@ -43,6 +44,10 @@ def execute(name: str, about: str, arms: Callable, flags: Any) -> pathlib.Path:
     path = folder / "comparison.json"
     path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     console.print(verdict(study), highlight=False)
+    if flags.compare_alone and study.epoch_seconds and any(study.finals.values()):
+        arm = next(arm for arm in study.arms if study.finals[arm.name])
+        speed_up = SpeedUp(study.epoch_seconds, *alone(arm.recipe, loaded))
+        console.print(str(speed_up), highlight=False)
     console.print(f"report: {page} and {html.name}")
     if not any(study.finals.values()):
         raise Diverged("every run diverged; lower --learning-rate or --strength")
