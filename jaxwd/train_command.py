@@ -101,7 +101,7 @@ def execute(flags: TrainFlags, stopping: "Stopping") -> Any:
     from jaxwd.lab.ledger import FILE, Ledger, writable_folder
     from jaxwd.lab.study import Arm, run_study
     from jaxwd.losses import task
-    from jaxwd.report.folder import note
+    from jaxwd.report.noted import note
     from jaxwd.training import run, run_streamed
     from jaxwd.training.parallel import layout
 

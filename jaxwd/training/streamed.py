@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxwd.data import Dataset
 from jaxwd.data.streams import Stream, stream
-from jaxwd.errors import require
+from jaxwd.errors import InputError, require
 from jaxwd.losses import task
 from jaxwd.training.checkpoints import Checkpoints
 from jaxwd.training.loop import Result, Row, _opened, _require_finite, check, row_of
@@ -142,6 +142,8 @@ def _trained(
     todo = setup.pieces(past.iterator["next_index"])
     piece, batches = _next(setup, feed, todo)
     while piece is not None:
+        if isinstance(batches, InputError):  # what was before it is kept by now
+            raise batches
         at = time.perf_counter()
         past.iterator = feed.state
         state, losses, scores, info = setup.program.steps(piece.steps)(
@@ -175,11 +177,17 @@ def _trained(
 
 
 def _next(setup: Setup, feed: Feed, todo: Any) -> tuple[Piece | None, Any]:
-    """Return the next piece with its batches on the device; None behind the last."""
+    """Return the next piece with its batches on the device; None behind the last.
+
+    In place of batches that cannot be read, their error: the piece before is not done.
+    """
     piece = next(todo, None)
     if piece is None:
         return None, None
-    return piece, setup.spread.place_batch(feed.take(piece.steps))
+    try:
+        return piece, setup.spread.place_batch(feed.take(piece.steps))
+    except InputError as error:
+        return piece, error
 
 
 def _note(
