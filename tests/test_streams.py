@@ -513,6 +513,13 @@ def nothing(written):
     return lambda root, records: written.format(root=root)
 
 
+def link(root, records):
+    file = picture_folder(root / "p") / "oak" / "03.png"
+    file.unlink()
+    file.symlink_to("/etc/hostname")
+    return f"folder:{root}/p"
+
+
 def bomb(root, records):
     """A small file that says it holds 400 megapixels."""
     picture_folder(root / "p")
@@ -522,6 +529,7 @@ def bomb(root, records):
 
 
 BAD = {
+    "symbolic link": (link, "symbolic link.*03.png"),
     "decompression bomb": (bomb, r"03.png cannot be read \(.*pixels"),
     "corrupted record": (broken_record, r"train: record \d+ .*(cannot|no tf)"),
     "file cut short": (cut_record, "no whole array_record file .* prepare it again"),

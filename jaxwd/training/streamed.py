@@ -45,9 +45,12 @@ def run_streamed(
     numbers are those of `run` on the same examples, bit for bit on a CPU. Each of
     several processes reads its share of every batch and nothing else.
 
-    Pieces of several steps go to the device while it works on the piece before. In
-    memory are at most: two pieces, as much read ahead, the orders of two epochs (8 bytes
-    an example; 12 with label noise), and what a source's index takes.
+    Pieces of several steps go to the device while it works on the piece before. What is
+    in memory does not grow with the data, but for the orders of two epochs (8 bytes an
+    example; 12 with label noise) and the index of a source. Some pieces are: two that
+    are ready, what is read ahead, and XLA's copies. From a file of 2 GB a training grew
+    by 1.0 GB with pieces of 64 MB, by 0.4 GB with pieces of 4 MB, of which 0.2 GB are its
+    programs.
 
     Args:
         recipe: all that determines the training.
