@@ -61,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"error: {unknown('command', command, COMMANDS)}", file=sys.stderr)
         return 2
-    return COMMANDS[command](rest)
+    codes: list[int] = []
+    return guarded(lambda: codes.append(COMMANDS[command](rest))) or codes[0]
 
 
 def run(words: list[str]) -> int:
@@ -75,9 +76,7 @@ def run(words: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    module: list[ModuleType] = []
-    code = guarded(lambda: module.append(load_experiment(words[0])))
-    return code or module[0].main(words[1:])
+    return load_experiment(words[0]).main(words[1:])
 
 
 def load_experiment(name: str, needs: tuple[str, ...] = ("main",)) -> ModuleType:

@@ -34,6 +34,12 @@ class TrainFlags(Flags):
     or model_options.hidden=[64,64]."""
     devices: int | None = None
     """How many devices take part in a layout; default all."""
+    stream: str | None = None
+    """Data read while it is trained on, for more than the memory holds, in place of
+    --dataset: npy:FOLDER, array_record:PATH, folder:PATH, tfds:NAME. Needs
+    jaxwd[stream]."""
+    every_steps: int | None = None
+    """With --stream: keep the state after so many steps of an epoch too."""
     out: pathlib.Path | None = None
     """Folder of checkpoints, ledger and recipe; default runs/train-DIGEST."""
     keep: int = 3
@@ -50,6 +56,12 @@ class TrainFlags(Flags):
         for flag in _WITHOUT_EFFECT:
             if getattr(self, flag) != getattr(Flags, flag):
                 raise InputError(f"--{flag} has no effect here: give --seed")
+        if self.every_steps is not None:
+            require("--every-steps", self.every_steps, 1)
+            if self.stream is None:
+                raise InputError("--every-steps needs --stream NAME")
+        if self.stream is not None and self.dataset != Flags.dataset:
+            raise InputError("--dataset has no effect beside --stream; leave it away")
         if self.export_for and self.export is None:
             raise InputError("--export-for needs --export FOLDER")
 
@@ -60,6 +72,8 @@ def command(words: list[str]) -> int:
     def run() -> None:
         flags = parse(TrainFlags, "jaxwd train", _ABOUT, words)
         flags.check()
+        if flags.stream is not None:
+            flags = replace(flags, dataset=flags.stream)
         with stopping:
             execute(flags, stopping)
 
@@ -83,18 +97,18 @@ def execute(flags: TrainFlags, stopping: "Stopping") -> Any:
     from rich.console import Console
 
     from jaxwd import runtime
-    from jaxwd.lab.experiment import check_recipe, decayed_leaves, load_data
+    from jaxwd.lab.experiment import check_recipe, decayed_leaves
     from jaxwd.lab.ledger import FILE, Ledger, writable_folder
     from jaxwd.lab.study import Arm, run_study
     from jaxwd.losses import task
     from jaxwd.report.folder import note
-    from jaxwd.training import run
+    from jaxwd.training import run, run_streamed
     from jaxwd.training.parallel import layout
 
     console = Console(soft_wrap=True)  # paths and commands are copied from it
     spread = flags.devices if flags.layout != Flags.layout else None
     device = runtime.setup(flags.device, cache=flags.cache, cpu_devices=spread)
-    data = load_data(flags)
+    data = _data(flags)
     recipe = recipe_of(flags)
     check_recipe(recipe, data)
     layout(flags.layout, recipe.batch_size, flags.devices)
@@ -112,7 +126,11 @@ def execute(flags: TrainFlags, stopping: "Stopping") -> Any:
     results = []
 
     def train(recipe: Any, data: Any, **how: Any) -> Any:
-        result = run(recipe, data, devices=flags.devices, checkpoints=kept, **how)
+        how |= {"devices": flags.devices, "checkpoints": kept}
+        if flags.stream is None:
+            result = run(recipe, data, **how)
+        else:
+            result = run_streamed(recipe, data, every_steps=flags.every_steps, **how)
         results.append(result)
         return result
 
@@ -154,6 +172,25 @@ def execute(flags: TrainFlags, stopping: "Stopping") -> Any:
         highlight=False,
     )
     return results[-1] if results else None
+
+
+def _data(flags: TrainFlags) -> Any:
+    """Return the data set or the stream that flags name."""
+    if flags.stream is None:
+        from jaxwd.lab.experiment import load_data
+
+        return load_data(flags)
+    from jaxwd.data.streams import require_grain, stream
+
+    require_grain()
+    return stream(
+        flags.stream,
+        image_size=flags.image_size,
+        grayscale=flags.grayscale,
+        data_dir=flags.data_dir,
+        manual_dir=flags.manual_dir,
+        context=flags.context,
+    )
 
 
 def recipe_of(flags: TrainFlags) -> Any:
