@@ -122,7 +122,8 @@ def execute(flags: TrainFlags, stopping: "Stopping") -> Any:
     arm, score = Arm(ARM, recipe), task(data.task).score_name
     examples = {ARM: recipe.train_examples or data.train.examples}
     mask = decayed_leaves([arm], data)
-    note(folder, str(recipe), [arm], str(data), examples, score, mask)
+    asked = (str(recipe), [arm], str(data), examples, score, mask)
+    note(folder, *asked, seeds=[recipe.seed])
     results = []
 
     def train(recipe: Any, data: Any, **how: Any) -> Any:
