@@ -28,6 +28,8 @@ usage: jaxwd COMMAND [ARGUMENTS]
                            on fresh paired seeds, and say what differs
   sweep EXPERIMENT [FLAGS] train its grid in as few programs as it has structures, into a
                            ledger; the same command goes on where it was stopped
+  train [FLAGS]            one training that keeps its state: the same command goes on
+                           where it was stopped; --export writes weights and program
   report RUNS              one HTML file of a folder of results, to open offline or mail
   explain [FLAGS]          what decay does to each leaf: shrink a step, half-life, traps
   convert LAMBDA --source A --target B
@@ -42,7 +44,7 @@ usage: jaxwd COMMAND [ARGUMENTS]
   --version, --help
 
 Errors are one line on the standard error; the exit code is 2 for bad input, 3 for a
-diverged training, 130 after Ctrl-C.
+diverged training, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 
@@ -59,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"error: {unknown('command', command, COMMANDS)}", file=sys.stderr)
         return 2
-    return COMMANDS[command](rest)
+    codes: list[int] = []
+    return guarded(lambda: codes.append(COMMANDS[command](rest))) or codes[0]
 
 
 def run(words: list[str]) -> int:
@@ -73,9 +76,7 @@ def run(words: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    module: list[ModuleType] = []
-    code = guarded(lambda: module.append(load_experiment(words[0])))
-    return code or module[0].main(words[1:])
+    return load_experiment(words[0]).main(words[1:])
 
 
 def load_experiment(name: str, needs: tuple[str, ...] = ("main",)) -> ModuleType:
@@ -197,6 +198,7 @@ ELSEWHERE = {
     "compare": "jaxwd.lab.compare_command",
     "sweep": "jaxwd.lab.sweep",
     "ledger": "jaxwd.lab.ledger.command",
+    "train": "jaxwd.train_command",
     "report": "jaxwd.report.command",
 }
 

@@ -3,15 +3,20 @@
 import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
 from jaxwd.errors import Diverged, InputError, require, unknown
+from jaxwd.signals import Terminated, terminable
+from jaxwd.terminal import one_line, take_any_letter
 
 F = TypeVar("F")
 
+MOST = 1_000_000
+"""Of epochs, seeds, trials: lists of more would fill the memory before anything ran."""
 DECAYS = ("penalized", "coupled", "decoupled", "proximal")
 MODIFIERS = (
     *("cautious", "tangent", "to_init", "to_ema", "to_norm"),
@@ -100,9 +105,9 @@ class Flags:
 
     def check(self) -> None:
         """Raise `InputError` for values that no experiment can use."""
-        require("--epochs", self.epochs, 1)
+        require("--epochs", self.epochs, 1, MOST)
         require("--batch-size", self.batch_size, 1)
-        require("--seeds", self.seeds, 1)
+        require("--seeds", self.seeds, 1, MOST)
         require("--strength", self.strength, 0.0)
         require("--learning-rate", self.learning_rate, 0.0)
         require("--dropout", self.dropout, 0.0, 1.0)
@@ -181,27 +186,49 @@ def guarded(command: Callable[[], object]) -> int:
     """Run a command and turn what people do wrong into one line and an exit code.
 
     Returns:
-        0 when it worked; 1 where the system refused (a full disk); 2 for bad input; 3
-        where every training diverged; 130 after Ctrl-C.
+        0 when it worked; 1 where the system refused (a full disk), or where a program
+        failed, jaxwd or the experiment (`JAXWD_TRACEBACK=1` shows all of it); 2 for bad
+        input; 3 where every training diverged; 130 after Ctrl-C, 143 after SIGTERM,
+        129 after SIGHUP.
     """
+    take_any_letter()
     try:
-        command()
+        with terminable():
+            command()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _said(2, error)
     except Diverged as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
+        return _said(3, error)
+    except KeyboardInterrupt as error:
+        ended = isinstance(error, Terminated)
         print(
-            "interrupted; finished runs are kept, the same command goes on",
+            f"{error if ended else 'interrupted'}; finished runs are kept, the same "
+            "command goes on",
             file=sys.stderr,
         )
-        return 130
+        return error.code if ended else 130
     except BrokenPipeError:  # the reader, `head` perhaps, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _said(1, error)
+    except Exception as error:
+        if os.environ.get("JAXWD_TRACEBACK"):
+            raise
+        return _said(1, f"{_in_words(error)}; JAXWD_TRACEBACK=1 shows the whole of it")
     return 0
+
+
+def _said(code: int, error: object) -> int:
+    print(f"error: {one_line(error)}", file=sys.stderr)
+    return code
+
+
+def _in_words(error: Exception) -> str:
+    """Return kind, message and place of an error that nobody foresaw."""
+    said = str(error).strip().partition("\n")[0]
+    named = f"{type(error).__name__}: {said}".removesuffix(": ")
+    if isinstance(error, SyntaxError):  # says itself where it is
+        return named
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{named} ({last.filename}, line {last.lineno})"

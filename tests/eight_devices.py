@@ -4,7 +4,9 @@ By itself: `JAX_NUM_CPU_DEVICES=8 pytest tests/eight_devices.py`.
 """
 
 import functools
+from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,6 +127,26 @@ def test_one_program_over_the_batch_draws_one_dropout_mask(how, digits):
     dropping = recipe(dropout=0.5)
     alone, spread = (an_epoch(dropping, digits, h) for h in ("single", how))
     assert_trees_close(spread, alone, **CLOSE)
+
+
+class Normed(nn.Module):
+    axis_name: Any = None
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.Dense(16)(x.reshape(len(x), -1))
+        x = nn.BatchNorm(use_running_average=not train, axis_name=self.axis_name)(x)
+        return nn.Dense(10)(nn.relu(x))
+
+
+@pytest.mark.parametrize("how", ["shard_map", "pmap", "fsdp"])
+def test_batch_norms_take_the_moments_of_the_whole_batch(how, digits):
+    """Each device has 2 rows of 16: their own moments would be far from the batch's."""
+    chosen = recipe(
+        model=wd.from_linen(Normed()), model_options={}, decay=wd.coupled(0.01)
+    )
+    alone, spread = (an_epoch(chosen, digits, h) for h in ("single", how))
+    assert_trees_close(spread, alone, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("how", BY_SHARE)

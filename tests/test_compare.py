@@ -862,6 +862,9 @@ def test_compare_command_reports_and_goes_on_where_it_stopped(mine, tmp_path, ca
     assert cli.main(words) == 0
     again = capsys.readouterr().out
     assert again.count("reused") == 12
+    assert (
+        "speed-up" not in printed + again
+    )  # one by one, and then nothing, was trained
     page = (tmp_path / "out" / "report.html").read_bytes()
     assert cli.main(["report", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "report.html").read_bytes() == page
@@ -902,6 +905,7 @@ def test_compare_takes_any_experiment_and_margins_of_regressions(tmp_path, capsy
     rate = ["--learning-rate", "0.01", "--margin", "0.1"]
     assert cli.main([*words, *brief, *rate, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
+    assert "speed-up over one by one: " in " ".join(printed.split())
     assert "tuning: 0 arms" in printed
     assert "within ±0.1" in printed
 

@@ -82,6 +82,17 @@ def test_every_type_keeps_its_bits(dtype, tmp_path):
         assert arrays[name].tobytes() == np.asarray(leaf).tobytes()
 
 
+def test_equal_weights_are_equal_files(trained, tmp_path):
+    about = dict.fromkeys("abcdefgh", "é")
+    files = [
+        write_weights(tmp_path / str(n), trained.params, recipe=DIGITS, about=about)
+        for n in range(4)
+    ]
+    assert len({path.read_bytes() for path in files}) == 1
+    assert about.items() <= read_weights(files[0])[1].items()
+    assert load_file(files[0]).keys() == flat(trained.params).keys()
+
+
 def test_transposed_arrays_are_written_as_they_are_meant(tmp_path):
     x = np.arange(6.0).reshape(2, 3).T
     arrays, _ = read_weights(write_weights(tmp_path / "w", {"x": x}))

@@ -667,6 +667,7 @@ def test_auto_takes_what_the_trial_found_quickest(monkeypatch, digits):  # noqa:
 
     timings = {"loop": 3.0, "map": 1.0, "vmap": 2.0}
     monkeypatch.setattr(choose, "trial", lambda *given: timings)
+    monkeypatch.setattr(choose, "saving", lambda *given: 1e9)
     monkeypatch.setattr(choose, "_WORTH", 1)
     notes = Told()
     outcomes = run_many(MEMBERS, digits, watcher=notes)
@@ -674,14 +675,17 @@ def test_auto_takes_what_the_trial_found_quickest(monkeypatch, digits):  # noqa:
     assert outcomes[0].status == "finished"
 
 
-@pytest.mark.parametrize(("ms", "lanes"), [(1.0, len(MEMBERS)), (1e3, 1)])
+@pytest.mark.parametrize(("epoch", "lanes"), [(0.01, len(MEMBERS)), (6.0, 1)])
 def test_slow_members_go_few_at_a_time_so_that_a_stop_loses_few(
-    ms,
+    epoch,
     lanes,
     monkeypatch,
     digits,  # noqa: F811
 ):
-    monkeypatch.setattr(choose, "trial", lambda *given: {"map": ms})
+    one = choose.Alone(epoch, compile=0.0, busy=1.0)
+    monkeypatch.setattr(choose, "alone", lambda *given: one)
+    monkeypatch.setattr(choose, "saving", lambda *given: 1e9)
+    monkeypatch.setattr(choose, "trial", lambda *given: {"map": 0.0})
     monkeypatch.setattr(choose, "_WORTH", 1)
     notes = Notes()
     run_many(MEMBERS, digits, watcher=notes)
@@ -694,21 +698,81 @@ def test_slow_members_go_few_at_a_time_so_that_a_stop_loses_few(
     )
 
 
-def test_a_small_grid_is_not_worth_a_trial(monkeypatch, digits):  # noqa: F811
-    monkeypatch.setattr(choose, "trial", None)
+def test_a_grid_of_few_epochs_is_not_measured_at_all(monkeypatch, digits):  # noqa: F811
+    monkeypatch.setattr(choose, "alone", None)
     run_many(MEMBERS[:1], digits)
-    run_many(MEMBERS, digits)
+    run_many(MEMBERS[:9], digits)
 
 
-def test_the_trial_measures_a_few_steps_of_each_engine(digits):  # noqa: F811
+PERCEPTRON = choose.Alone(epoch=7e-4, compile=2.0, busy=1.0)
+CNN = choose.Alone(epoch=1.0, compile=4.0, busy=1.9)
+IDLE = CNN._replace(busy=1.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "epochs", "tried"),
+    [
+        (PERCEPTRON, 64 * 20, []),  # a second of work
+        (PERCEPTRON, 1024 * 20, ["map", "vmap", "devices", "devices+vmap"]),
+        (CNN, 16, []),
+        (CNN, 16 * 20, ["vmap", "devices+vmap"]),  # both cores are busy
+        (IDLE, 16 * 20, ["vmap", "devices", "devices+vmap"]),
+    ],
+)
+def test_an_engine_is_tried_where_it_may_save_five_times_its_compilation(
+    one, epochs, tried, monkeypatch
+):
+    monkeypatch.setattr(choose, "cores", lambda: 2)
+    rows = [row for row in ENGINES.values() if row.name != "loop"]
+    got = [row.name for row in rows if choose.worth_trying(row, one, epochs)]
+    assert got == tried
+
+
+def test_a_grid_smaller_than_a_compilation_is_done_by_the_program_at_hand(
+    monkeypatch,
+    digits,  # noqa: F811
+):
+    one = choose.Alone(epoch=1e-3, compile=9.0, busy=1.0)
+    monkeypatch.setattr(choose, "alone", lambda *given: one)
+    monkeypatch.setattr(choose, "trial", None)
+    notes = Notes()
+    run_many(product(TINY, {"seed": range(12)}), digits, watcher=notes)
+    assert {engine for engine, _ in notes.compilations} <= {"loop"}
+    assert notes.told[:12] == [(seed, 1) for seed in range(12)]
+
+
+@pytest.mark.parametrize(("epoch", "steps"), [(0.01, 60), (0.2, 30), (100.0, 16)])
+def test_the_trial_runs_real_epochs_or_a_part_of_long_ones(epoch, steps, digits):  # noqa: F811
+    """Ten lanes in a second; the part of the validation is that of the steps."""
+    from jaxwd.lab.engines.interface import Job
+
+    recipes = [m.recipe for m in product(TINY, {"seed": range(10)})]
+    (group,) = grouped(recipes, digits)
+    job = Job.of(group, digits)
+    job = dataclasses.replace(
+        job, group=group._replace(structure=with_(train_examples=960).structure())
+    )
+    data = wd.load("digits").take(960)
+    job = dataclasses.replace(job, arrays=Job.of(job.group, data).arrays)
+    assert job.steps == 60
+    short = choose._shortened(job, 10 * epoch)
+    assert short.steps == steps
+    share = short.arrays.validation.examples / job.arrays.validation.examples
+    assert share == pytest.approx(steps / 60, abs=0.01)
+    assert (short is job) == (steps == 60)
+
+
+def test_the_trial_measures_each_engine_and_one_alone(digits):  # noqa: F811
     from jaxwd.lab.engines.interface import Job
 
     recipes = [member.recipe for member in GRID]
     (group,) = grouped(recipes, digits)
-    rows = [ENGINES["loop"], ENGINES["map"]]
-    job = dataclasses.replace(Job.of(group, digits))
-    got = choose.trial(rows, job, recipes, None)
-    assert got.keys() == {"loop", "map"}
+    job = Job.of(group, digits)
+    one = choose.alone(job, recipes[0])
+    assert 0 < one.epoch < 10
+    assert 0 < one.busy < 64
+    got = choose.trial([ENGINES["map"]], job, recipes, None, one)
+    assert got.keys() == {"map"}
     assert all(0 < value < 1000 for value in got.values())
 
 

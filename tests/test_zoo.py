@@ -203,10 +203,10 @@ def grid_over_decay(name, engine):
         model=name,
         model_options=TINY[name],
         optimizer="adam",
-        learning_rate=0.01,
+        learning_rate=0.02,
         decay=wd.decoupled(0.0),
         batch_size=16,
-        epochs=2,
+        epochs=20,
     )
     grid = product(recipe, {"decay.strength": (0.0, 5.0)})
     rows = run_many(grid, little(name), engine=engine, splits=())
@@ -217,8 +217,10 @@ def grid_over_decay(name, engine):
 @pytest.mark.parametrize("name", ["resnet18", "vit", "gpt"])  # wrn: tests/heavy
 def test_a_grid_over_decay_trains_in_one_program(name):
     rows = grid_over_decay(name, "map")
-    first, last = rows[0].history
-    assert last["running_loss"] < first["running_loss"]
+    _, times = np.unique(little(name).train.targets, return_counts=True)
+    entropy = -np.sum(times / times.sum() * np.log(times / times.sum()))
+    # Below what the frequencies alone give: the inputs were made use of.
+    assert rows[0].history[-1]["running_loss"] < 0.95 * entropy
     norms = [row.history[-1]["param_norm"] for row in rows]
     assert norms[1] < norms[0]
 
@@ -226,9 +228,9 @@ def test_a_grid_over_decay_trains_in_one_program(name):
 def test_running_statistics_are_those_of_each_member_of_a_grid():
     """`vmap` stacks the state of batch norms lane by lane, as `map` takes it in turn."""
     by_engine = [grid_over_decay("resnet18", engine) for engine in ("map", "vmap")]
-    losses = np.array(
-        [[r.final["validation_loss"] for r in rows] for rows in by_engine]
-    )
+    # After the first epoch: a training carries roundings on.
+    first = [[r.history[0]["validation_loss"] for r in rows] for rows in by_engine]
+    losses = np.array(first)
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
     assert abs(losses[0, 0] - losses[0, 1]) > 1e-3
 

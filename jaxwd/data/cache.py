@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxwd.data import limits
 from jaxwd.errors import InputError
 
 Arrays = dict[str, np.ndarray]
@@ -40,7 +41,9 @@ def decoded(key: str, decode: Callable[[], Arrays]) -> Arrays:
 def _read(path: pathlib.Path) -> Arrays:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("one array, not several under names")
+            return limits.members(file, path.stat().st_size)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise InputError(
             f"cache file {path} cannot be read ({error}); delete it, and it is made anew"

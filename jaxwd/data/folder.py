@@ -3,11 +3,13 @@
 import concurrent.futures
 import hashlib
 import pathlib
+import threading
+import warnings
 from typing import Any
 
 import numpy as np
 
-from jaxwd.data import cache
+from jaxwd.data import cache, limits
 from jaxwd.data.dataset import (
     Dataset,
     Split,
@@ -16,6 +18,7 @@ from jaxwd.data.dataset import (
     three_splits,
 )
 from jaxwd.errors import InputError, require
+from jaxwd.terminal import one_line
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -45,17 +48,24 @@ def image_folder(
         seed: of the random split.
 
     Raises:
-        InputError: no such folder, no pictures, one class only, or files that cannot
-            be decoded: each is named.
+        InputError: no such folder, no pictures, one class only, symbolic links, pipes
+            or devices, more than the memory holds, or files that cannot be decoded or
+            say they are larger than any picture: each is named.
     """
     require("image_size", image_size, 1, 4096)
     root, classes, files = listing(path)
+    count = sum(map(len, files.values()))
+    size = image_size**2 * (1 if grayscale else 3)
+    # Twice: the pictures as they are decoded, and the array they are put into.
+    limits.require_room(
+        f"{count:,} pictures of {image_size} × {image_size}", 2 * count * size
+    )
     arrays = cache.decoded(
         f"folder-{_fingerprint(root, files, image_size, grayscale)}",
         lambda: _decode_all(files, image_size, grayscale),
     )
-    source = f"folder {root}"
-    name = f"folder:{root.name}"
+    source = f"folder {one_line(root)}"
+    name = f"folder:{one_line(root.name)}"
     if "" not in files:
         given = {
             part: Split(arrays[f"{part}_images"], arrays[f"{part}_labels"])
@@ -85,6 +95,7 @@ def listing(
     if not root.is_dir():
         raise InputError(f"folder:{path} is no folder; give folder:PATH with one "
                          "sub-folder of pictures for each class")  # fmt: skip
+    limits.refuse_odd_files(root, SUFFIXES)
     splits = _split_folders(root)
     class_roots = splits or {"": root}
     classes = sorted({d.name for part in class_roots.values() for d in _folders(part)})
@@ -113,7 +124,7 @@ def listing(
                 f"folder:{where}: no pictures for class {', '.join(missing)} (endings "
                 f"read: {' '.join(sorted(SUFFIXES))})"
             )
-    return root, classes, files
+    return root, [one_line(name) for name in classes], files
 
 
 def enough(path: str, labels: np.ndarray, classes: list[str]) -> None:
@@ -176,7 +187,13 @@ def _decode_all(files: dict[str, list], size: int, grayscale: bool) -> cache.Arr
     """Return images and labels of every part; raise with the names of bad files."""
     arrays: cache.Arrays = {}
     bad: list[tuple[pathlib.Path, str]] = []
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    from PIL import Image
+
+    with (
+        concurrent.futures.ThreadPoolExecutor() as pool,
+        warnings.catch_warnings(),  # before any thread begins: it holds for all
+    ):
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         for part, listed in files.items():
             jobs = [pool.submit(decode, file, size, grayscale) for file, _ in listed]
             images = []
@@ -199,15 +216,27 @@ def _decode_all(files: dict[str, list], size: int, grayscale: bool) -> cache.Arr
 
 def decode(file: Any, size: int | None, grayscale: bool) -> np.ndarray:
     """Return one picture as uint8 (height, width, 1 or 3), upright and resized."""
+    from PIL import Image
+
+    with Image.open(file, formats=limits.PICTURES) as opened:
+        if opened.width * opened.height < limits.LARGE:
+            return _decoded(opened, size, grayscale)
+        with _LARGE:
+            return _decoded(opened, size, grayscale)
+
+
+_LARGE = threading.Lock()
+
+
+def _decoded(opened: Any, size: int | None, grayscale: bool) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    with Image.open(file) as opened:
-        image: Any = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I;16") or image.mode == "I":
-            # Pillow would cut 16-bit values off at 255; keep their high byte.
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        image = image.convert("L" if grayscale else "RGB")
-        if size is not None and image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-        array = np.asarray(image, np.uint8)
+    image: Any = ImageOps.exif_transpose(opened)
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # Pillow would cut 16-bit values off at 255; keep their high byte.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = image.convert("L" if grayscale else "RGB")
+    if size is not None and image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    array = np.asarray(image, np.uint8)
     return array[..., None] if grayscale else array

@@ -1,9 +1,12 @@
 """File formats of the prepared sets, read into TFDS examples without TensorFlow."""
 
+import contextlib
 import gzip
 import io
+import math
 import pathlib
 import tarfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +14,7 @@ import numpy as np
 
 from jaxwd.errors import InputError
 
+_MOST_EXAMPLES = 1_000_000
 Examples = Iterator[tuple[int, dict[str, Any]]]
 
 
@@ -26,10 +30,57 @@ def png(image: np.ndarray) -> bytes:
 
 def read_idx(images: pathlib.Path, labels: pathlib.Path) -> Examples:
     """Yield TFDS examples from a pair of gzipped idx files."""
-    x = np.frombuffer(gzip.decompress(images.read_bytes()), np.uint8, offset=16)
-    y = np.frombuffer(gzip.decompress(labels.read_bytes()), np.uint8, offset=8)
-    for i, image in enumerate(x.reshape(len(y), 28, 28, 1)):
+    x, y = _idx(images, (28, 28)), _idx(labels, ())
+    if len(x) != len(y):
+        raise InputError(
+            f"{images} holds {len(x)} images and {labels} {len(y)} labels; they are no "
+            "pair, download them again"
+        )
+    for i, image in enumerate(x[..., None]):
         yield i, {"image": png(image), "label": int(y[i])}
+
+
+def _idx(path: pathlib.Path, item: tuple[int, ...]) -> np.ndarray:
+    """Return the bytes of a gzipped idx file, no more than its header says.
+
+    The header is 0 0 8 and the number of axes, then the axes, four bytes each.
+    """
+    axes = 1 + len(item)
+    try:
+        with gzip.open(path) as file:
+            head = file.read(4 + 4 * axes)
+            length, *rest = np.frombuffer(head, ">u4", offset=4).tolist()
+            sound = head[:4] == bytes((0, 0, 8, axes)) and tuple(rest) == item
+            if not sound or length > _MOST_EXAMPLES:
+                raise ValueError(f"a header of {head.hex()}")
+            # One byte more, to see whether it goes on; a packed file might for ever.
+            data = np.frombuffer(file.read(length * math.prod(item) + 1), np.uint8)
+            return data.reshape(length, *item)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(
+            f"{path} is no idx file of this kind ({error}); download it again"
+        ) from None
+
+
+@contextlib.contextmanager
+def _opened(archive: pathlib.Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(archive) as tar:
+            yield tar
+    except (OSError, EOFError, ValueError, KeyError, tarfile.TarError, zlib.error) as e:
+        if isinstance(e, InputError):
+            raise
+        raise InputError(
+            f"{archive} is no archive of this set ({e}); download it again"
+        ) from None
+
+
+def _records(tar: tarfile.TarFile, member: str, width: int) -> np.ndarray:
+    file = tar.extractfile(member)
+    most = _MOST_EXAMPLES * width
+    if file is None or tar.getmember(member).size > most:
+        raise ValueError(f"{member} is missing, or larger than any of its kind")
+    return np.frombuffer(file.read(), np.uint8).reshape(-1, width)
 
 
 def read_cifar(
@@ -41,13 +92,9 @@ def read_cifar(
     """
     width = len(label_keys) + 3072
     index = 0
-    with tarfile.open(archive) as tar:
+    with _opened(archive) as tar:
         for member in members:
-            file = tar.extractfile(member)
-            if file is None:
-                raise InputError(f"{archive}: {member} is missing; download it again")
-            records = np.frombuffer(file.read(), np.uint8).reshape(-1, width)
-            for record in records:
+            for record in _records(tar, member, width):
                 labels, pixels = np.split(record, [len(label_keys)])
                 image = pixels.reshape(3, 32, 32).transpose(1, 2, 0)
                 yield (

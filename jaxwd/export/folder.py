@@ -48,7 +48,7 @@ def export(
     recipe = result.recipe
     if recipe.train_examples is not None:  # as `run` does: mean and std are theirs
         data = data.take(recipe.train_examples)
-    text = np.asarray(data.train.inputs).dtype == np.int32
+    text = data.input_dtype == np.int32
     made = forward(
         recipe,
         result.params,

@@ -1,5 +1,6 @@
 """Parameters in a safetensors file, by the names that decay rules know them by."""
 
+import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -47,8 +48,9 @@ def write_weights(
 ) -> pathlib.Path:
     """Write parameters to a safetensors file, whole or not at all, and return its path.
 
-    θ under its path, such as `conv1/kernel`, every array in its own type; what a model
-    changes without a gradient under `model_state/…`.
+    Equal parameters and metadata give equal bytes. θ under its path, such as
+    `conv1/kernel`, every array in its own type; what a model changes without a gradient
+    under `model_state/…`.
 
     Args:
         path: of the file; what is there is replaced.
@@ -76,7 +78,7 @@ def write_weights(
         metadata |= {"recipe_digest": recipe.digest(), "recipe": str(recipe)}
     path = pathlib.Path(path)
     half = path.with_name(path.name + ".writing")
-    half.write_bytes(save(arrays, metadata=metadata))
+    half.write_bytes(_in_order(save(arrays, metadata=metadata)))
     half.replace(path)
     return path
 
@@ -98,6 +100,16 @@ def read_weights(
             return {name: file.get_tensor(name) for name in names}, file.metadata()
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} is no safetensors file to read: {error}") from None
+
+
+def _in_order(written: bytes) -> bytes:
+    """Return a file with its metadata in order; safetensors shuffles it each time."""
+    start = 8 + int.from_bytes(written[:8], "little")
+    header = json.loads(written[8:start])
+    said = dict(sorted(header.pop("__metadata__").items()))
+    text = json.dumps({"__metadata__": said, **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # arrays stay aligned
+    return len(text).to_bytes(8, "little") + text + written[start:]
 
 
 def _safetensors() -> Any:

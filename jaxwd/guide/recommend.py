@@ -14,6 +14,8 @@ from jaxwd.guide.setting import number
 
 NARROW = 4.0
 """Least factor between the starting λ and either end of the sweep."""
+_MOST = 1e15
+"""Of examples and epochs: beyond it, counts of steps are no longer exact."""
 
 
 @dataclass(frozen=True)
@@ -130,15 +132,15 @@ def recommend(
     >>> f"{got.strength:.3g}", got.tau_epochs, len(got.sweep)
     ('0.256', 10.0, 9)
     """
-    length = number("epochs", epochs, open_low=True)
+    length = number("epochs", epochs, high=_MOST, open_low=True)
     if length < 1:
         raise InputError(
             f"epochs={length:g}: the range of τ is one epoch to the whole run, and there "
             "is none below one epoch; call the data you will see the data set "
             "(dataset_size smaller, epochs=1)"
         )
-    size = number("dataset_size", dataset_size, 1.0)
-    batch = number("batch_size", batch_size, 1.0)
+    size = number("dataset_size", dataset_size, 1.0, high=_MOST)
+    batch = number("batch_size", batch_size, 1.0, high=_MOST)
     rate = number("learning_rate", learning_rate, open_low=True)
     if find(scheme)[0].kind not in ("step", "gradient"):
         raise InputError(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jaxwd.errors import InputError, require
-from jaxwd.flags import Flags, flags_of, guarded, joined, parse
+from jaxwd.flags import MOST, Flags, flags_of, guarded, joined, parse
 
 SEEDS = 10
 # Half a point: less than the noise of most test sets' own choice of examples.
@@ -32,6 +32,8 @@ class CompareWords:
     engine: str = "auto"
     """How runs share programs: auto (measures a few steps), loop, map, vmap, devices or
     devices+vmap."""
+    compare_alone: bool = True
+    """Time a member alone at the end, and print the speed-up of the final runs' grid."""
     examples: bool = False
     """Keep the score of every test example of the final runs, for an interval over seeds
     and examples alike."""
@@ -104,8 +106,8 @@ def with_budget(flags: type[Flags]) -> type:
 def check(given) -> None:
     """Raise `InputError` for values that no comparison can use."""
     given.check()
-    require("--trials", given.trials, 1)
-    require("--tune-seeds", given.tune_seeds, 1)
+    require("--trials", given.trials, 1, MOST)
+    require("--tune-seeds", given.tune_seeds, 1, MOST)
     require("--search-seed", given.search_seed, 0)
     if given.margin is not None:
         require("--margin", given.margin, 0.0, open_low=True)

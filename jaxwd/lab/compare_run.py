@@ -6,15 +6,14 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console
-
-from jaxwd import runtime
+from jaxwd import runtime, terminal
 from jaxwd.errors import Diverged
 from jaxwd.lab.compare_command import margin_of
 from jaxwd.lab.comparing import Budget, compare
 from jaxwd.lab.comparison_progress import comparison_progress
 from jaxwd.lab.controls import with_controls
 from jaxwd.lab.engines import run_many
+from jaxwd.lab.engines.solo import SpeedUp, alone
 from jaxwd.lab.engines.table import engine as engine_of
 from jaxwd.lab.experiment import check_recipe, decayed_leaves, load_data
 from jaxwd.lab.ledger import Ledger
@@ -31,7 +30,7 @@ from jaxwd.training.parallel import layout
 
 def execute(name: str, about: str, arms: Callable, flags: Any) -> pathlib.Path:
     """Run a comparison with given flags and return the path of its report."""
-    console = Console()
+    console = terminal.console()
     device = runtime.setup(flags.device, cache=flags.cache, cpu_devices=runtime.cores())
     loaded = load_data(flags)
     folder = flags.out or pathlib.Path("runs") / name
@@ -42,8 +41,13 @@ def execute(name: str, about: str, arms: Callable, flags: Any) -> pathlib.Path:
     html = write_html(study, (), page.with_suffix(".html"), mask=mask)
     note_study(folder, study, mask)
     text = json.dumps(summary(study), ensure_ascii=False, indent=1, allow_nan=False)
-    (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
+    path = folder / "comparison.json"
+    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     console.print(verdict(study), highlight=False)
+    if flags.compare_alone and study.epoch_seconds and any(study.finals.values()):
+        arm = next(arm for arm in study.arms if study.finals[arm.name])
+        speed_up = SpeedUp(study.epoch_seconds, *alone(arm.recipe, loaded))
+        console.print(str(speed_up), highlight=False)
     console.print(f"report: {page} and {html.name}")
     if not any(study.finals.values()):
         raise Diverged("every run diverged; lower --learning-rate or --strength")
@@ -54,7 +58,7 @@ def compared(
     about: str, arms: list, data: Any, flags: Any, folder: pathlib.Path, device: str
 ) -> tuple[Study, str]:
     """Tune and train under progress bars; return the study and which leaves decay."""
-    console = Console()
+    console = terminal.console()
     for arm in arms:
         if arm.tune:
             plan(arm, data, flags.trials, flags.search, flags.search_seed)
@@ -78,7 +82,7 @@ def compared(
     question = about.strip().splitlines()[0]
     tuned = [arm.name for arm in arms if arm.tune]
     runs = len(tuned) * flags.trials * flags.tune_seeds
-    console.print(f"[bold]{question}[/]")
+    console.print(question, style="bold")
     console.print(f"{data}")
     console.print(
         f"tuning: {len(tuned)} arms × {flags.trials} trials × {flags.tune_seeds} "

@@ -9,7 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from jaxwd.lab.progress import epochs_bar
+from jaxwd.lab.progress import diverged, epochs_bar
 from jaxwd.lab.statistics import interval
 from jaxwd.lab.tuning import TRIAL
 
@@ -82,7 +82,7 @@ class ComparisonProgress:
         if tuning:
             self.tried[arm] += 1
         if isinstance(outcome, str):
-            self.console.print(f"[yellow]diverged[/]  {name}, seed {seed}: {outcome}")
+            self.console.print(diverged(f"{name}, seed {seed}: {outcome}"))
             return
         score = outcome[f"validation_{self.score}"]
         if tuning:

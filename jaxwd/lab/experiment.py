@@ -36,9 +36,7 @@ def experiment(
 
 def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path:
     """Run an experiment with given flags and return the path of its report."""
-    from rich.console import Console
-
-    from jaxwd import runtime
+    from jaxwd import runtime, terminal
     from jaxwd.lab.ledger import FILE, Ledger, writable_folder
     from jaxwd.lab.progress import progress
     from jaxwd.lab.study import run_study
@@ -54,7 +52,7 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
     from jaxwd.report.noted import note
     from jaxwd.training.parallel import layout
 
-    console = Console()
+    console = terminal.console()
     device = runtime.setup(flags.device, cache=flags.cache)
     loaded = load_data(flags)
     alternatives = arms(flags, loaded)
@@ -66,7 +64,7 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
     # All that can be refused is refused by now, before anything is written.
     folder = writable_folder(flags.out or pathlib.Path("runs") / name)
     ledger = Ledger(folder / FILE)
-    console.print(f"[bold]{question}[/]")
+    console.print(question, style="bold")
     console.print(f"{loaded}")
     runs = len(alternatives) * flags.seeds
     console.print(

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from jaxwd.lab.statistics import interval
 
@@ -24,7 +25,7 @@ Row = dict[str, Any]
 def epochs_bar(console: Console) -> Progress:
     """Return a bar that counts epochs, with the time gone and the time left."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("epochs"),
@@ -33,6 +34,11 @@ def epochs_bar(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
     )
+
+
+def diverged(message: str) -> Text:
+    """Return the line that says a run diverged."""
+    return Text.assemble(("diverged", "yellow"), f"  {message}")
 
 
 class Progressing:
@@ -67,7 +73,7 @@ class Progressing:
         """Note the run's last score; print a line where nothing is drawn live."""
         self.last.pop(arm, None)
         if isinstance(outcome, str):
-            self.console.print(f"[yellow]diverged[/]  {arm}, seed {seed}: {outcome}")
+            self.console.print(diverged(f"{arm}, seed {seed}: {outcome}"))
         else:
             score = outcome[f"validation_{self.score}"]
             self.done_scores[arm].append(score)

@@ -60,6 +60,8 @@ class Study:
             of equivalence; None where nobody said.
         examples: arm name → the score of every test example, by seed, for the bootstrap
             over seeds and examples; empty where it was not asked for.
+        epoch_seconds: wall time of an epoch and member where a grid was trained together
+            in this start, compilation left out; 0 where none was.
     """
 
     question: str
@@ -75,6 +77,7 @@ class Study:
     tuning: dict[str, Any] = field(default_factory=dict)
     margin: float | None = None
     examples: dict[str, dict[int, Any]] = field(default_factory=dict)
+    epoch_seconds: float = 0.0
 
     def values(self, arm: str, metric: str) -> dict[int, float]:
         """Return a final metric of an arm, by seed."""

@@ -132,22 +132,20 @@ def grid_of(module: ModuleType) -> Callable:
 
 def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     """Run a grid with given flags and return the outcomes."""
-    from rich.console import Console
-
-    from jaxwd import runtime
+    from jaxwd import runtime, terminal
     from jaxwd.lab.engines import halving, run_many
     from jaxwd.lab.engines.bars import bar
     from jaxwd.lab.engines.many import check_members
     from jaxwd.lab.engines.table import engine as engine_of
     from jaxwd.lab.experiment import load_data
     from jaxwd.lab.grid import as_member
-    from jaxwd.lab.ledger import Ledger
+    from jaxwd.lab.ledger import Ledger, writable_folder
     from jaxwd.lab.provenance import provenance
     from jaxwd.losses import task
     from jaxwd.report.html import write_html
     from jaxwd.report.noted import note
 
-    console = Console()
+    console = terminal.console()
     # Where workers have the GPUs, this process leaves them alone.
     place = "cpu" if flags.engine == "ray" and flags.worker_gpus else flags.device
     device = runtime.setup(place, cache=flags.cache, cpu_devices=runtime.cores())
@@ -162,9 +160,8 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
         engine_of(flags.engine)
     check_members(members, data)
     # All that can be refused is refused by now, before anything is written.
-    folder = flags.out or pathlib.Path("runs") / name
-    folder.mkdir(parents=True, exist_ok=True)
-    console.print(f"[bold]{about.strip().splitlines()[0]}[/]")
+    folder = writable_folder(flags.out or pathlib.Path("runs") / name)
+    console.print(about.strip().splitlines()[0], style="bold")
     console.print(f"{data}")
     console.print(f"{len(members)} members, {device}, ledger in {folder}")
     score = task(data.task).score_name

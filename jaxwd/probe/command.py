@@ -23,7 +23,7 @@ class ExplainFlags(Flags):
     def check(self) -> None:
         """Raise `InputError` for values that cannot be used here."""
         super().check()
-        require("--step", self.step, 0)
+        require("--step", self.step, 0, 2**31 - 1)
         for flag in _WITHOUT_EFFECT:
             if getattr(self, flag) != getattr(Flags, flag):
                 raise InputError(f"--{flag} has no effect here: nothing is trained")
@@ -41,9 +41,7 @@ def command(words: list[str]) -> int:
 
 
 def _explain(flags: ExplainFlags) -> None:
-    from rich.console import Console
-
-    from jaxwd import runtime
+    from jaxwd import runtime, terminal
     from jaxwd.data import load
     from jaxwd.lab.experiment import recipe, scheme
     from jaxwd.probe import explain
@@ -64,7 +62,7 @@ def _explain(flags: ExplainFlags) -> None:
         data if flags.train_examples is None else data.take(flags.train_examples),
     )
     found = explain(chosen, data=data, step=flags.step)
-    console = Console()
+    console = terminal.console()
     if flags.json:
         print(json.dumps({"recipe": chosen.to_dict()} | found.to_dict(), indent=1))
     elif console.is_terminal:

@@ -14,6 +14,9 @@ from jaxwd.probe.answers import Penalty
 from jaxwd.schedules import ScalarOrSchedule, Schedule
 from jaxwd.trees import Tree
 
+_MOST_STEPS = 10_000_000
+"""Of a run that is explained: every step's shrink is held, for every leaf."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -69,7 +72,7 @@ def of_transformation(
     ):
         steps = learning_rate.steps
     if steps is not None:
-        require("steps", steps, 1, whole=True)
+        require("steps", steps, 1, _MOST_STEPS, whole=True)
     if steps_per_epoch is not None:
         require("steps_per_epoch", steps_per_epoch, 1, whole=True)
     scheme, frozen = (None, None) if about is None else (about.decay, about.frozen)

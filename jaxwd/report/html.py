@@ -50,7 +50,7 @@ def write_html(
     sheet = sheet_of(study, runs, mask, curve=curve, title=title, about=about)
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(sheet), encoding="utf-8")
+    path.write_text(page(sheet), encoding="utf-8", errors="backslashreplace")
     return path
 
 

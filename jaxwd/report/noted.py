@@ -45,7 +45,8 @@ def note(
         **more,
     }
     text = json.dumps(asked, ensure_ascii=False, indent=1)
-    (folder / ASKED).write_text(text + "\n", encoding="utf-8")
+    path = folder / ASKED
+    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def note_study(folder: pathlib.Path, study: Study, mask: str) -> None:

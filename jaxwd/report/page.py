@@ -50,7 +50,9 @@ def write_report(study: Study, folder: pathlib.Path, mask: str = "") -> pathlib.
         _provenance(about, study.reused),
     ]
     page = folder / "report.md"
-    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    page.write_text(
+        "\n\n".join(parts) + "\n", encoding="utf-8", errors="backslashreplace"
+    )
     return page
 
 

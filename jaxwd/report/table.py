@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import rich.box
 import rich.cells
-import rich.markup
 import rich.table
+import rich.text
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Table:
             name = self.columns[i]
             drawn.add_column(name, justify=side, no_wrap=not i, overflow="fold")
         for row in self.rows:
-            drawn.add_row(*(rich.markup.escape(row[i]) for i in kept))
+            drawn.add_row(*(rich.text.Text(row[i]) for i in kept))
         return drawn
 
     def _fitting(self, width: int) -> list[int]:

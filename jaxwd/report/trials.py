@@ -98,7 +98,7 @@ def trial(run: Any, curve: Callable[[str], Sequence[Row]] | None = None) -> Tria
     return Trial(
         getattr(run, "arm", ""),
         int(labels.get("seed", seed)),
-        tuple(labels.items()),
+        tuple((path, _hashable(value)) for path, value in labels.items()),
         run.status,
         final,
         history,
@@ -158,3 +158,10 @@ def in_text(value: Any, digits: int = 4) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:.{digits}g}".replace("e-0", "e-")
+
+
+def _hashable(value: Any) -> Any:
+    """Return a label as a ledger gives it back, lists as the tuples they were."""
+    if isinstance(value, dict):
+        value = [*value.items()]
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value

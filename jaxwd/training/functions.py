@@ -67,10 +67,9 @@ def functions(
         limit: only the first steps of each epoch, for timing; at least 2.
     """
     model = model_of(structure, outputs)
-    over_axis = getattr(model, "over_axis", None)
-    trained = model  # where it can, with batch norms over all devices' rows
-    if axis is not None and over_axis is not None:
-        trained = over_axis(axis)
+    trained = model
+    if axis is not None and model.over_axis is not None:
+        trained = model.over_axis(axis)  # batch norms over the rows of all devices
     batch = structure.batch_size
     steps_an_epoch = structure.steps_per_epoch(examples)
     total = (

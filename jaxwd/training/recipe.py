@@ -20,6 +20,10 @@ from jaxwd.training.words import described, plain
 Options = tuple[tuple[str, Any], ...]
 
 
+_MOST_STEPS = 2**31 - 1
+"""Steps are counted in 32 bits, as JAX does by itself."""
+
+
 class Numbers(NamedTuple):
     """The numbers of a recipe that one compiled program takes as inputs.
 
@@ -97,6 +101,13 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("model_options", "optimizer_options", "schedule_options"):
             object.__setattr__(self, name, _frozen(name, getattr(self, name)))
+        if not isinstance(self.model, str | Model):
+            raise InputError(f"model={self.model!r} is not allowed; give a name")
+        for name in ("dataset", "optimizer", "schedule", "precision", "clip", "remat"):
+            value = getattr(self, name)
+            optional = value is None and name in ("clip", "remat")
+            if not (isinstance(value, str) or optional):
+                raise InputError(f"{name}={value!r} is not allowed; give a name")
         if isinstance(self.learning_rate, Schedule) or callable(self.learning_rate):
             raise InputError(
                 "learning_rate takes the peak; give the shape by schedule=, as in "
@@ -179,7 +190,13 @@ class Recipe:
                 f"batch_size={self.batch_size} is larger than the {examples} training "
                 f"examples; give at most {examples}"
             )
-        return examples // self.batch_size
+        steps = examples // self.batch_size
+        if steps * self.epochs > _MOST_STEPS:
+            raise InputError(
+                f"epochs={self.epochs} of {steps} steps are more than {_MOST_STEPS} steps, "
+                f"all that a step's number can count; give at most {_MOST_STEPS // steps}"
+            )
+        return steps
 
     def rate(self, steps: int) -> Schedule:
         """Return the learning-rate schedule of a run of `steps` steps."""
@@ -296,7 +313,10 @@ def _frozen(name: str, options: Any) -> Options:
     """Return options given as pairs or as a dict as hashable pairs."""
     try:
         pairs = options.items() if isinstance(options, dict) else options
-        return tuple((key, _as_tuple(value)) for key, value in pairs)
+        frozen = tuple((key, _as_tuple(value)) for key, value in pairs)
+        if all(isinstance(key, str) for key, _ in frozen):
+            return frozen
+        raise TypeError("names are text")
     except (TypeError, ValueError):
         raise InputError(
             f"{name}={options!r} is not allowed; give pairs or a dict, as in "
@@ -305,4 +325,6 @@ def _frozen(name: str, options: Any) -> Options:
 
 
 def _as_tuple(value: Any) -> Any:
+    if isinstance(value, dict | set):  # has no hash: no program could be shared
+        raise TypeError(f"{value!r} is no number, name or list of them")
     return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value

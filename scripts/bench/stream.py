@@ -32,7 +32,7 @@ THREADS = (0, 1, 2, 4, 8)
 PIECES = {"one step": 1, "1 MB": 2**20, "64 MB": 2**26}
 RECIPES = {
     "perceptron 784-64-10, batch 128": wd.Recipe(
-        model="mlp", model_options={"hidden": (64,)}, batch_size=BATCH, epochs=2
+        model="mlp", model_options=(("hidden", (64,)),), batch_size=BATCH, epochs=2
     ),
     "CNN of the study, batch 128": wd.Recipe(
         train_examples=2048, batch_size=BATCH, epochs=1

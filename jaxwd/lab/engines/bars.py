@@ -8,7 +8,7 @@ from rich.console import Console
 
 from jaxwd.lab.engines.outcome import Outcome, Row, Silent
 from jaxwd.lab.grid import Member
-from jaxwd.lab.progress import epochs_bar
+from jaxwd.lab.progress import diverged, epochs_bar
 
 _SECONDS = 10.0
 """Between two lines where no bar is drawn."""
@@ -81,7 +81,8 @@ class Bar(Silent):
         if reused:
             return
         if outcome.status == "diverged":
-            self.says(f"[yellow]diverged[/]  {self.members[place]}: {outcome.message}")
+            said = f"{self.members[place]}: {outcome.message}"
+            self.console.print(diverged(said), highlight=False)
         elif not self.console.is_terminal:
             now = time.perf_counter()
             if not self.alive or now > self.said_at + _SECONDS:

@@ -62,6 +62,25 @@ class Run:
         return [self.arm, *self.labels.get("also", ())]
 
 
+def _sound(run: Run) -> bool:
+    """Say whether every field is of its kind, whoever wrote the file."""
+    return (
+        all(isinstance(x, str) for x in (run.key, run.arm, run.message))
+        and isinstance(run.seed, int)
+        and isinstance(run.step, int | None)
+        and isinstance(run.recipe, dict)
+        and isinstance(run.labels, dict)
+        and isinstance(run.outcome, dict | None)
+        and run.status in STATUSES
+        and (run.outcome is not None or run.status != "finished")
+        and all(_plain(x) for x in (run.outcome or {}).values())
+    )
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, str | int | float | None)
+
+
 class Reader:
     """What can be asked of a ledger; `Ledger` adds writing to it."""
 
@@ -98,7 +117,10 @@ class Reader:
             ).fetchall()
         for *cells, sealed in found:
             self._verify(cells, sealed, f"epoch {cells[1]} of run {key}")
-        return [unpacked(metrics) for _, _, metrics, _ in found]
+        rows = self._rows([metrics for _, _, metrics, _ in found], f"run {key}")
+        if [row.get("epoch") for row in rows] != [epoch for _, epoch, _, _ in found]:
+            raise damaged(self.path, f"run {key} has metrics of other epochs")
+        return rows
 
     def provenance(self, key: str | None = None) -> list[Row]:
         """Return what runs were made by: of one run, or of all, each once."""
@@ -110,7 +132,7 @@ class Reader:
             ).fetchall()
         for number, content, sealed in found:
             self._verify([content], sealed, f"provenance {number}")
-        return [unpacked(content) for _, content, _ in found]
+        return self._rows([content for _, content, _ in found], "provenance")
 
     def abandoned(self) -> list[str]:
         """Return the keys of runs that a process began and left when it was killed."""
@@ -175,13 +197,27 @@ class Reader:
         for *cells, sealed in found:
             self._verify(cells, sealed, f"run {cells[0]}")
             key, recipe, arm, seed, labels, status, outcome, message, step, *_ = cells
-            made.append(
-                Run(
+            try:
+                run = Run(
                     *(key, unpacked(recipe), arm, seed, unpacked(labels), status),
                     *(unpacked(outcome), message, step),
                 )
-            )
+            except (ValueError, RecursionError):
+                raise damaged(self.path, f"run {key} holds no JSON") from None
+            if not _sound(run):
+                raise damaged(self.path, f"run {key} holds values of another kind")
+            made.append(run)
         return made
+
+    def _rows(self, texts: list[str], what: str) -> list[Row]:
+        """Return JSON objects; a seal says who wrote them, not that they are sound."""
+        try:
+            rows = list(map(unpacked, texts))
+        except (TypeError, ValueError, RecursionError):
+            raise damaged(self.path, f"{what} holds no JSON") from None
+        if not all(isinstance(row, dict) for row in rows):
+            raise damaged(self.path, f"{what} holds values of another kind")
+        return rows
 
     def _verify(self, cells: list, sealed: int, what: str) -> None:
         if seal(*cells) != sealed:

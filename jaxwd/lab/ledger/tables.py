@@ -125,7 +125,9 @@ def _alike(values: list[Any]) -> list[Any]:
 def _csv(found: list[Row], path: pathlib.Path) -> None:
     """Comma-separated; floats with every digit, `NaN` and `inf` as all readers know."""
     names = list(dict.fromkeys(name for row in found for name in row))
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open(
+        "w", encoding="utf-8", errors="backslashreplace", newline=""
+    ) as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         for row in found:
@@ -136,7 +138,7 @@ def _json(found: list[Row], path: pathlib.Path) -> None:
     """A list of objects. JSON knows no NaN: "NaN" and "Infinity" stand as strings."""
     plain = [{name: _finite(value) for name, value in row.items()} for row in found]
     text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _parquet(found: list[Row], path: pathlib.Path) -> None:
