@@ -42,6 +42,10 @@ def main() -> int:
     # All of it before the first child is forked; none of it starts JAX's back end.
     from orbax.checkpoint import v1  # noqa: F401
 
+    from jaxwd.report import html
+
+    html._packed()  # half a second in every child
+
     folder = pathlib.Path(tempfile.mkdtemp(prefix="jaxwd-faults-"))
     lines = []
     try:

@@ -7,7 +7,7 @@ import time
 from faults_parts.stage import Observed, Stage, canonical, compared
 
 KILLS = {"train": 22, "run": 16, "sweep": 16}
-SHORT = {"train": 4, "run": 2, "sweep": 2}
+SHORT = {"train": 3, "run": 2, "sweep": 2}
 
 
 def trained(folder: pathlib.Path, out: pathlib.Path, epochs: int) -> None:
@@ -20,7 +20,7 @@ def trained(folder: pathlib.Path, out: pathlib.Path, epochs: int) -> None:
 
     runtime.setup("cpu")
     recipe = wd.Recipe(
-        dataset="friedman", model="mlp", model_options={"hidden": (16,)},
+        dataset="friedman", model="mlp", model_options=(("hidden", (16,)),),
         optimizer="adam", learning_rate=0.01, schedule="cosine", epochs=epochs,
         decay=wd.decoupled(1e-2),
     )  # fmt: skip
@@ -51,7 +51,9 @@ def training(stage: Stage) -> Observed:
                 child.kill()
                 left -= 1
                 continue
-            if child.end() != 0:
+            code = child.end()
+            seconds = min(seconds, time.monotonic() - child.began)
+            if code != 0:
                 found.wrong.append(
                     f"a training that goes on failed: {child.said[-500:]}"
                 )
@@ -100,7 +102,9 @@ def _command(stage: Stage, name: str) -> Observed:
                 child.kill()
                 left -= 1
                 continue
-            if child.end() != 0:
+            code = child.end()
+            seconds = min(seconds, time.monotonic() - child.began)
+            if code != 0:
                 found.wrong.append(f"went on and failed: {child.said[-500:]}")
             break
         lost, changed = compared(canonical(out), wanted)

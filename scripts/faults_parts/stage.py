@@ -96,7 +96,7 @@ class Stage:
         self.count += 1
         return self.folder / f"{name}-{self.count}"
 
-    def words(self, command: str, out: pathlib.Path, epochs: int = 60) -> list[str]:
+    def words(self, command: str, out: pathlib.Path, epochs: int = 0) -> list[str]:
         """Return the words of a command that trains the experiment into a folder."""
         more = {
             "run": ("--seeds", "2"),
@@ -104,6 +104,7 @@ class Stage:
             "sweep": ("--engine", "map", "--chunk", "4", "--no-compare-alone"),
             "compare": ("--trials", "2", "--seeds", "2", "--engine", "loop"),
         }[command]
+        epochs = epochs or (12 if self.short else 60)
         given = (*FLAGS, "--epochs", str(epochs), *more, "--out", str(out))
         return [command, str(self.experiment), *given]
 
