@@ -28,6 +28,8 @@ usage: jaxwd COMMAND [ARGUMENTS]
                            on fresh paired seeds, and say what differs
   sweep EXPERIMENT [FLAGS] train its grid in as few programs as it has structures, into a
                            ledger; the same command goes on where it was stopped
+  train [FLAGS]            one training that keeps its state: the same command goes on
+                           where it was stopped; --export writes weights and program
   report RUNS              one HTML file of a folder of results, to open offline or mail
   explain [FLAGS]          what decay does to each leaf: shrink a step, half-life, traps
   convert LAMBDA --source A --target B
@@ -196,6 +198,7 @@ ELSEWHERE = {
     "compare": "jaxwd.lab.compare_command",
     "sweep": "jaxwd.lab.sweep",
     "ledger": "jaxwd.lab.ledger.command",
+    "train": "jaxwd.train_command",
     "report": "jaxwd.report.command",
 }
 

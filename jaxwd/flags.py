@@ -5,8 +5,9 @@ import pathlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, make_dataclass
+from types import ModuleType
+from typing import Any, TypeVar
 
 from jaxwd.errors import Diverged, InputError, require, unknown
 from jaxwd.signals import Terminated, terminable
@@ -85,7 +86,8 @@ class Flags:
     device: str = "auto"
     """auto, cpu, gpu or tpu."""
     layout: str = "single"
-    """How a batch is spread over devices: single, sharded, pmap."""
+    """How a batch is spread over devices: single, sharded, shard_map, pmap, or fsdp, which
+    spreads weights too."""
     image_size: int | None = None
     """Resize the pictures of folders and of mixed TFDS sets to this side."""
     grayscale: bool = False
@@ -141,6 +143,43 @@ def parse(
     import tyro
 
     return tyro.cli(kind, prog=name, description=description or None, args=arguments)
+
+
+def flags_of(module: ModuleType) -> type[Flags]:
+    """Return the one dataclass derived from `Flags` that a module defines, or `Flags`.
+
+    Raises:
+        InputError: it defines several.
+    """
+    own = [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type)
+        and issubclass(kind, Flags)
+        and kind.__module__ == module.__name__
+    ]
+    if len(own) > 1:
+        names = ", ".join(kind.__name__ for kind in own)
+        raise InputError(f"{module.__name__} defines several sets of flags: {names}")
+    return own[0] if own else Flags
+
+
+def joined(flags: type[Flags], words: type, *fields: tuple[str, type, object]) -> Any:
+    """Return an experiment's flags with a command's words behind them.
+
+    What the experiment sets itself is its default.
+
+    Args:
+        flags: of the experiment.
+        words: of the command; flags that have them already are returned as they are.
+        fields: further ones, as (name, type, default).
+    """
+    if issubclass(flags, words):
+        return flags
+    bases = (words,) if issubclass(words, flags) else (flags, words)
+    made = make_dataclass(flags.__name__, fields, bases=bases, frozen=True)
+    made.__doc__ = flags.__doc__
+    return made
 
 
 def guarded(command: Callable[[], object]) -> int:

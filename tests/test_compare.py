@@ -16,6 +16,7 @@ from test_training import TINY, digits  # noqa: F401  # a fixture
 import jaxwd as wd
 from jaxwd import cli
 from jaxwd.data import Split
+from jaxwd.flags import flags_of, joined
 from jaxwd.lab import (
     Arm,
     Budget,
@@ -27,9 +28,10 @@ from jaxwd.lab import (
     suggestions,
     with_controls,
 )
-from jaxwd.lab.compare_command import comparison, flags_of, with_budget
+from jaxwd.lab.compare_command import comparison, with_budget
 from jaxwd.lab.comparison_progress import comparison_progress
 from jaxwd.lab.optima import optima
+from jaxwd.lab.sweep import SweepFlags
 from jaxwd.lab.train_all import train_all
 from jaxwd.lab.tuning import blind, tune
 from jaxwd.report import (
@@ -40,8 +42,11 @@ from jaxwd.report import (
     summary,
     tuning_table,
     verdict,
+    write_html,
     write_report,
 )
+from jaxwd.report.folder import open_runs
+from jaxwd.report.noted import note_study
 from jaxwd.training import Result
 
 RATE = {"learning_rate": wd.log_range(1e-3, 1.0)}
@@ -389,6 +394,63 @@ def test_a_comparison_really_runs_as_a_grid_into_its_ledger(digits, tmp_path):  
             assert len(study.curves[arm][seed]) == TINY.epochs
 
 
+class Scores(Heard):
+    """A watcher that keeps what it was told of every arm and seed."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = {}
+
+    def done(self, arm, seed, outcome, reused):
+        super().done(arm, seed, outcome, reused)
+        self.told[arm, seed] = outcome["validation_loss"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_arms_with_one_recipe_share_their_runs_and_are_all_shown(
+    together,
+    digits,  # noqa: F811
+    tmp_path,
+    capsys,
+):
+    """Each trained once, told of and shown under each name, in tables and ledger."""
+    other = dataclasses.replace(TINY, learning_rate=0.05)
+    arms = [Arm("a", TINY), Arm("twin", TINY), Arm("b", other), Arm("[c]", other)]
+    folder, how = tmp_path / "kept", {} if together else {"run_many": None}
+    for reused in (0, 8):
+        scores = Scores()
+        with Ledger(folder / "ledger.sqlite") as ledger:
+            study = train_all(
+                arms, (0, 1), digits, ledger=ledger, watcher=scores, question="?", **how
+            )
+            assert len(ledger.runs()) == 4
+            assert {(*run.arms,) for run in ledger.runs()} == {
+                ("a", "twin"),
+                ("b", "[c]"),
+            }
+        assert scores.epochs == (0 if reused else 4 * TINY.epochs)
+        assert study.reused == sum(reused for *_, reused in scores.ends) == reused
+        assert scores.told == {
+            (arm.name, seed): study.finals[arm.name][seed]["validation_loss"]
+            for arm in arms
+            for seed in (0, 1)
+        }
+        assert study.finals["a"] == study.finals["twin"] != study.finals["b"]
+    text = verdict(study)
+    assert "twin gave exactly the runs of a. [c] gave exactly the runs of b." in text
+    assert result_table(study).rows[1][4] == "0, identical runs"
+    note_study(folder, study, "")
+    found = open_runs(folder).study
+    assert found.finals.keys() == study.finals.keys()
+    assert page_of(found, (), "", tmp_path) == page_of(study, (), "", tmp_path)
+    (folder / "study.json").unlink()  # the ledger alone knows of all four
+    assert open_runs(folder).study.finals.keys() == study.finals.keys()
+    assert cli.main(["ledger", "show", str(folder)]) == 0
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert any(line.startswith("twin (runs of a) 2 0.") for line in shown)
+    assert any(line.startswith("[c] (runs of b) 2 0.") for line in shown)
+
+
 def test_started_again_nothing_is_run_twice(digits, tmp_path):  # noqa: F811
     def start(budget):
         spy = Spy(peaked())
@@ -407,6 +469,97 @@ def test_started_again_nothing_is_run_twice(digits, tmp_path):  # noqa: F811
     assert two.finals == one.finals
     _, runs = start(Budget(trials=8, seeds=2))  # the first four trials are known
     assert 2 * 4 <= runs <= 2 * (4 + 2)
+
+
+# --- read back from its folder ----------------------------------------------------
+
+
+def kept(tmp_path, score, data, arms, budget, **options):
+    """Compare into a folder, as the command does, and return study and page."""
+    folder = tmp_path / "kept"
+    with (
+        Ledger(folder / "ledger.sqlite") as finals,
+        Ledger(folder / "tuning" / "ledger.sqlite") as trials,
+    ):
+        how = {"ledger": finals, "tuning_ledger": trials, "runner": Fake(score)}
+        study = compare(arms, data, budget=budget, question="?", **how, **options)
+    note_study(folder, study, "a mask")
+    return folder, study, page_of(study, (), "a mask", tmp_path)
+
+
+def page_of(study, runs, mask, tmp_path, **more):
+    return write_html(
+        study, runs, tmp_path / "page.html", mask=mask, **more
+    ).read_text()
+
+
+CAUTIOUS = dataclasses.replace(
+    TINY, optimizer="adam", decay=wd.cautious(wd.decoupled(0.0))
+)
+WIDE = {**RATE, "decay.strength": wd.log_range(0.1, 1e4)}
+ALIKE = {**RATE, "schedule": wd.choices("constant", "cosine")}
+DECAYS = {"decay": wd.choices(wd.coupled(0.1), wd.decoupled(0.1)), **RATE}
+
+
+@pytest.mark.parametrize(
+    ("arms", "budget", "options"),
+    [
+        (ARMS, BUDGET, {"margin": 0.005}),
+        ([ARMS[0], Arm("c", CAUTIOUS, tune=WIDE)], Budget(16, 2, 3, select="loss"), {}),
+        ([Arm("s", TINY, tune=ALIKE), Arm("d", L2, tune=DECAYS)], Budget(4, 1, 2), {}),
+        (ARMS[1:], Budget(9, 1, 2, search="grid"), {}),
+        ([Arm("twin", TINY), ARMS[1], Arm("fixed", TINY)], Budget(4, 1, 2), {}),
+    ],
+    ids=["margin", "refused, control, loss", "names", "basin", "equal recipes"],
+)
+def test_the_folder_gives_the_page_that_the_comparison_wrote(
+    arms,
+    budget,
+    options,
+    digits,  # noqa: F811
+    tmp_path,
+):
+    """Trials that diverged or were refused, winners, edges, controls and all."""
+    score = lambda r: None if r.learning_rate > 0.5 else peaked()(r)  # noqa: E731
+    folder, study, page = kept(tmp_path, score, digits, arms, budget, **options)
+    found = open_runs(folder)
+    assert found.study.tuning.keys() == study.tuning.keys()
+    again = page_of(found.study, found.runs, found.mask, tmp_path)
+    assert again == page
+
+
+def test_other_flags_in_one_folder_leave_this_comparison_as_it_is(digits, tmp_path):  # noqa: F811
+    """Arms and trials of the same names, with other epochs, more seeds, more trials."""
+    longer = [
+        dataclasses.replace(a, recipe=dataclasses.replace(a.recipe, epochs=3))
+        for a in ARMS
+    ]
+    kept(tmp_path, peaked(rate=0.5), digits, longer, Budget(8, 1, 3))
+    kept(tmp_path, peaked(), digits, ARMS, Budget(8, 1, 3))
+    folder, _, page = kept(tmp_path, peaked(), digits, ARMS, Budget(4, 1, 2))
+    found = open_runs(folder)
+    assert [len(tuned.trials) for tuned in found.study.tuning.values()] == [4, 4]
+    assert page_of(found.study, found.runs, found.mask, tmp_path) == page
+
+
+def test_a_comparison_stopped_while_tuning_shows_its_trials(digits, tmp_path):  # noqa: F811
+    class Stopping(Spy):
+        def __call__(self, recipe, data, **how):
+            if len(self.recipes) == 11:
+                raise KeyboardInterrupt
+            return super().__call__(recipe, data, **how)
+
+    folder = tmp_path / "kept"
+    finals = Ledger(folder / "ledger.sqlite")
+    trials = Ledger(folder / "tuning" / "ledger.sqlite")
+    with finals, trials, pytest.raises(KeyboardInterrupt):
+        how = {"ledger": finals, "tuning_ledger": trials}
+        compare(ARMS, digits, budget=BUDGET, runner=Stopping(peaked()), **how)
+    found = open_runs(folder)
+    assert found.study is None
+    done = [run for run in found.runs if run.status == "finished"]
+    assert [run.arm for run in done] == ["plain"] * 8 + ["L2"] * 3
+    assert done[-1].labels == suggestions(BOTH, 8)[2]
 
 
 # --- controls ---------------------------------------------------------------------
@@ -709,6 +862,13 @@ def test_compare_command_reports_and_goes_on_where_it_stopped(mine, tmp_path, ca
     assert cli.main(words) == 0
     again = capsys.readouterr().out
     assert again.count("reused") == 12
+    assert (
+        "speed-up" not in printed + again
+    )  # one by one, and then nothing, was trained
+    page = (tmp_path / "out" / "report.html").read_bytes()
+    assert cli.main(["report", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "report.html").read_bytes() == page
+    assert b"over seeds \xc3\x97 examples" in page
     told = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert told["margin"] == 0.005
     assert [len(t["trials"]) for t in told["tuning"].values()] == [3, 3]
@@ -745,21 +905,31 @@ def test_compare_takes_any_experiment_and_margins_of_regressions(tmp_path, capsy
     rate = ["--learning-rate", "0.01", "--margin", "0.1"]
     assert cli.main([*words, *brief, *rate, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
+    assert "speed-up over one by one: " in " ".join(printed.split())
     assert "tuning: 0 arms" in printed
     assert "within ±0.1" in printed
 
 
-def test_defaults_of_an_experiment_are_kept_beside_those_of_a_comparison(mine):
+def test_defaults_of_an_experiment_are_kept_beside_a_commands_words(mine, capsys):
     module = cli.load_experiment(str(mine))
     kind = with_budget(flags_of(module))
     assert (kind().trials, kind().seeds, kind().search) == (3, 10, "sobol")
     assert with_budget(kind) is kind
+    swept = joined(flags_of(module), SweepFlags)
+    assert (swept().trials, swept().epochs, swept().engine) == (3, 1, "auto")
+    assert joined(swept, SweepFlags) is swept
+    with pytest.raises(wd.InputError, match="--chunk=0"):  # the checks of both
+        swept(chunk=0).check()
     module.Other = dataclasses.make_dataclass(
         "Other", [], bases=(module.Mine,), frozen=True
     )
     module.Other.__module__ = module.__name__
     with pytest.raises(wd.InputError, match="several sets of flags: Mine, Other"):
         flags_of(module)
+    mine.write_text(OWN + "\n\nclass Other(Mine):\n    pass\n")
+    for command in ("sweep", "compare"):
+        assert cli.main([command, str(mine)]) == 2
+        assert "several sets of flags: Mine, Other" in capsys.readouterr().err
 
 
 def test_a_comparison_that_diverges_everywhere_exits_with_three_or_two(mine, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 import types
 
 import jax
@@ -72,7 +73,11 @@ class Book(Ledger):
 
     def __init__(self, folder):
         super().__init__(folder / "ledger.sqlite", provenance={})
-        self.calls = []
+        self.calls, self.transactions = [], 0
+        self._db.set_trace_callback(self._count)
+
+    def _count(self, statement):
+        self.transactions += statement.startswith("BEGIN")
 
     def epochs(self, rows):
         self.calls.append([key for key, _ in rows])
@@ -170,7 +175,7 @@ def test_a_path_reaches_every_value(recipe, path, value, got):
     ("make", "message"),
     [
         (lambda: product(TINY, {"decay.strenth": (1,)}), "did you mean 'decay.strength'"),
-        (lambda: product(TINY, {"lr": (1,)}), "choose from: batch_size, clip, "),
+        (lambda: product(TINY, {"lr": (1,)}), "choose from: accumulate, average, batch_size, clip, "),
         (lambda: product(TINY, {"seed.x": (1,)}), "unknown path 'seed.x'"),
         (lambda: product(TINY, {"optimizer_options.b1": (1,)}), "'sgd' does not take b1=1"),
         (lambda: product(PLAIN, {"decay.strength": (1,)}), "decay is none"),
@@ -514,10 +519,20 @@ def test_senseless_halvings_are_refused(members, options, message, digits):  # n
 # --- the ledger ---------------------------------------------------------------------
 
 
-def test_epochs_of_a_chunk_are_one_transaction_and_all_is_kept(digits, tmp_path):  # noqa: F811
+@pytest.mark.parametrize(("seconds", "calls"), [(0.0, [8, 8]), (60.0, [16])])
+def test_rounds_are_transactions_or_share_one_and_all_is_kept(
+    seconds,
+    calls,
+    monkeypatch,
+    digits,  # noqa: F811
+    tmp_path,
+):
+    """Epochs and endings of a round together; rounds that end within `seconds` too."""
+    monkeypatch.setattr("jaxwd.lab.engines.book._HELD_BACK", seconds)
     with Book(tmp_path) as book:
         outcomes = run_many(MEMBERS, digits, engine="map", ledger=book)
-        assert [len(call) for call in book.calls] == [8, 8]
+        assert [len(call) for call in book.calls] == calls
+        assert book.transactions == 2 + len(calls)  # adding and claiming before
         runs = book.runs()
     for outcome, run in zip(outcomes, runs, strict=True):
         assert run.recipe == outcome.recipe.to_dict()
@@ -547,11 +562,13 @@ def test_a_sweep_goes_on_where_it_was_stopped(how, behind, digits, tmp_path):  #
     sweep = functools.partial(how, RATES, digits, engine="map", chunk=2)
     with Ledger(tmp_path / "whole", provenance={}) as whole:
         reference = sweep(ledger=whole)
+    stopping = Stopping(behind)
     with Book(tmp_path) as book, pytest.raises(KeyboardInterrupt):
-        sweep(ledger=book, watcher=Stopping(behind))
+        sweep(ledger=book, watcher=stopping)
     with Book(tmp_path) as book:
         runs = book.runs()
         ended = [i for i, run in enumerate(runs) if run.outcome or run.message]
+        assert len(ended) == len(stopping.ends)
         notes = Notes()
         outcomes = sweep(ledger=book, watcher=notes)
         assert sum(reused for *_, reused in notes.ends) == len(ended)
@@ -561,6 +578,55 @@ def test_a_sweep_goes_on_where_it_was_stopped(how, behind, digits, tmp_path):  #
     for a, b in zip(outcomes, reference, strict=True):
         equal(a, b)
         assert (a.final or {}).keys() == (b.final or {}).keys()
+
+
+class Killing(Notes):
+    """A watcher that keeps what `kill -9` would leave of a ledger at every moment."""
+
+    def __init__(self, path, folder):
+        super().__init__()
+        self.path, self.folder, self.left = path, folder, []
+
+    def keep(self):
+        place = self.folder / str(len(self.left))
+        place.mkdir(parents=True)
+        for file in self.path.parent.glob(f"{self.path.name}*"):
+            shutil.copy(file, place)
+        self.left.append(place / self.path.name)
+
+    def rows(self, rows):
+        super().rows(rows)
+        self.keep()
+
+    def ended(self, place, outcome, reused):
+        super().ended(place, outcome, reused)
+        self.keep()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+@pytest.mark.parametrize("how", [run_many, functools.partial(halving, eta=2)])
+def test_a_kill_at_any_moment_loses_nothing_that_was_written(
+    how,
+    seconds,
+    monkeypatch,
+    digits,  # noqa: F811
+    tmp_path,
+):
+    """What is left of file and log is opened as after `kill -9`, and gone on with."""
+    monkeypatch.setattr("jaxwd.lab.engines.book._HELD_BACK", seconds)
+    sweep = functools.partial(how, RATES, digits, engine="map", chunk=3)
+    with Book(tmp_path) as book:
+        killing = Killing(book.path, tmp_path / "left")
+        sweep(ledger=book, watcher=killing)
+        whole = book.canonical()
+    assert len(killing.left) > len(RATES)
+    for path in killing.left:
+        with Ledger(path, provenance={}) as left:
+            ended = {run.key for run in left.runs() if run.ended}
+            notes = Notes()
+            sweep(ledger=left, watcher=notes)
+            assert sum(reused for *_, reused in notes.ends) == len(ended)
+            assert left.canonical() == whole
 
 
 def test_what_another_process_holds_is_waited_for_or_taken_over(
@@ -601,6 +667,7 @@ def test_auto_takes_what_the_trial_found_quickest(monkeypatch, digits):  # noqa:
 
     timings = {"loop": 3.0, "map": 1.0, "vmap": 2.0}
     monkeypatch.setattr(choose, "trial", lambda *given: timings)
+    monkeypatch.setattr(choose, "saving", lambda *given: 1e9)
     monkeypatch.setattr(choose, "_WORTH", 1)
     notes = Told()
     outcomes = run_many(MEMBERS, digits, watcher=notes)
@@ -608,14 +675,17 @@ def test_auto_takes_what_the_trial_found_quickest(monkeypatch, digits):  # noqa:
     assert outcomes[0].status == "finished"
 
 
-@pytest.mark.parametrize(("ms", "lanes"), [(1.0, len(MEMBERS)), (1e3, 1)])
+@pytest.mark.parametrize(("epoch", "lanes"), [(0.01, len(MEMBERS)), (6.0, 1)])
 def test_slow_members_go_few_at_a_time_so_that_a_stop_loses_few(
-    ms,
+    epoch,
     lanes,
     monkeypatch,
     digits,  # noqa: F811
 ):
-    monkeypatch.setattr(choose, "trial", lambda *given: {"map": ms})
+    one = choose.Alone(epoch, compile=0.0, busy=1.0)
+    monkeypatch.setattr(choose, "alone", lambda *given: one)
+    monkeypatch.setattr(choose, "saving", lambda *given: 1e9)
+    monkeypatch.setattr(choose, "trial", lambda *given: {"map": 0.0})
     monkeypatch.setattr(choose, "_WORTH", 1)
     notes = Notes()
     run_many(MEMBERS, digits, watcher=notes)
@@ -628,21 +698,81 @@ def test_slow_members_go_few_at_a_time_so_that_a_stop_loses_few(
     )
 
 
-def test_a_small_grid_is_not_worth_a_trial(monkeypatch, digits):  # noqa: F811
-    monkeypatch.setattr(choose, "trial", None)
+def test_a_grid_of_few_epochs_is_not_measured_at_all(monkeypatch, digits):  # noqa: F811
+    monkeypatch.setattr(choose, "alone", None)
     run_many(MEMBERS[:1], digits)
-    run_many(MEMBERS, digits)
+    run_many(MEMBERS[:9], digits)
 
 
-def test_the_trial_measures_a_few_steps_of_each_engine(digits):  # noqa: F811
+PERCEPTRON = choose.Alone(epoch=7e-4, compile=2.0, busy=1.0)
+CNN = choose.Alone(epoch=1.0, compile=4.0, busy=1.9)
+IDLE = CNN._replace(busy=1.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "epochs", "tried"),
+    [
+        (PERCEPTRON, 64 * 20, []),  # a second of work
+        (PERCEPTRON, 1024 * 20, ["map", "vmap", "devices", "devices+vmap"]),
+        (CNN, 16, []),
+        (CNN, 16 * 20, ["vmap", "devices+vmap"]),  # both cores are busy
+        (IDLE, 16 * 20, ["vmap", "devices", "devices+vmap"]),
+    ],
+)
+def test_an_engine_is_tried_where_it_may_save_five_times_its_compilation(
+    one, epochs, tried, monkeypatch
+):
+    monkeypatch.setattr(choose, "cores", lambda: 2)
+    rows = [row for row in ENGINES.values() if row.name != "loop"]
+    got = [row.name for row in rows if choose.worth_trying(row, one, epochs)]
+    assert got == tried
+
+
+def test_a_grid_smaller_than_a_compilation_is_done_by_the_program_at_hand(
+    monkeypatch,
+    digits,  # noqa: F811
+):
+    one = choose.Alone(epoch=1e-3, compile=9.0, busy=1.0)
+    monkeypatch.setattr(choose, "alone", lambda *given: one)
+    monkeypatch.setattr(choose, "trial", None)
+    notes = Notes()
+    run_many(product(TINY, {"seed": range(12)}), digits, watcher=notes)
+    assert {engine for engine, _ in notes.compilations} <= {"loop"}
+    assert notes.told[:12] == [(seed, 1) for seed in range(12)]
+
+
+@pytest.mark.parametrize(("epoch", "steps"), [(0.01, 60), (0.2, 30), (100.0, 16)])
+def test_the_trial_runs_real_epochs_or_a_part_of_long_ones(epoch, steps, digits):  # noqa: F811
+    """Ten lanes in a second; the part of the validation is that of the steps."""
+    from jaxwd.lab.engines.interface import Job
+
+    recipes = [m.recipe for m in product(TINY, {"seed": range(10)})]
+    (group,) = grouped(recipes, digits)
+    job = Job.of(group, digits)
+    job = dataclasses.replace(
+        job, group=group._replace(structure=with_(train_examples=960).structure())
+    )
+    data = wd.load("digits").take(960)
+    job = dataclasses.replace(job, arrays=Job.of(job.group, data).arrays)
+    assert job.steps == 60
+    short = choose._shortened(job, 10 * epoch)
+    assert short.steps == steps
+    share = short.arrays.validation.examples / job.arrays.validation.examples
+    assert share == pytest.approx(steps / 60, abs=0.01)
+    assert (short is job) == (steps == 60)
+
+
+def test_the_trial_measures_each_engine_and_one_alone(digits):  # noqa: F811
     from jaxwd.lab.engines.interface import Job
 
     recipes = [member.recipe for member in GRID]
     (group,) = grouped(recipes, digits)
-    rows = [ENGINES["loop"], ENGINES["map"]]
-    job = dataclasses.replace(Job.of(group, digits))
-    got = choose.trial(rows, job, recipes, None)
-    assert got.keys() == {"loop", "map"}
+    job = Job.of(group, digits)
+    one = choose.alone(job, recipes[0])
+    assert 0 < one.epoch < 10
+    assert 0 < one.busy < 64
+    got = choose.trial([ENGINES["map"]], job, recipes, None, one)
+    assert got.keys() == {"map"}
     assert all(0 < value < 1000 for value in got.values())
 
 

@@ -22,8 +22,10 @@ from jaxwd import cli
 from jaxwd.lab.statistics import interval
 from jaxwd.lab.tuning import Trial as TunedTrial
 from jaxwd.lab.tuning import Tuned
-from jaxwd.report.folder import note, open_runs
+from jaxwd.report import result_table, verdict
+from jaxwd.report.folder import open_runs
 from jaxwd.report.html import embedded, write_html
+from jaxwd.report.noted import note
 from jaxwd.report.paper import write_figures
 from jaxwd.report.sheet import sheet_of
 from jaxwd.report.trials import Trial, band, groups, trial
@@ -31,6 +33,7 @@ from jaxwd.training.on_paper import recipe_from
 
 RESULTS = pathlib.Path(__file__).parent.parent / "experiments" / "results" / "article"
 STRENGTHS, RATES = (0.0, 1e-4, 1e-3, 1e-2, 0.1), (0.01, 0.1, 1.0)
+RATES_SAID = ("0.01", "0.1", "1")
 EVIL = "<b>x</b></script><script>window.hacked=1</script><img src=x onerror='hacked=1'>"
 LIMIT = 6_000_000
 
@@ -181,9 +184,11 @@ def test_a_run_of_a_ledger_takes_its_curve_from_it():
 
 
 def test_the_answer_and_the_tables_stand_in_the_text_of_the_page(tmp_path):
-    text = write_html(open_runs(RESULTS).study, (), tmp_path / "x.html").read_text()
-    assert text.index("no difference to plain is shown") < text.index("<table")
-    assert "88.27 ± 0.64" in text
+    study = open_runs(RESULTS).study
+    text = write_html(study, (), tmp_path / "x.html").read_text()
+    answer = verdict(study).split(":")[0].split(";")[0]
+    assert 0 < text.index(answer) < text.index("<table")
+    assert all(row[3] in text for row in result_table(study).rows)
     assert "default-src &#39;none&#39;" in text
     assert not re.search(r"""(src|href)=["'](?!#|data:,)""", text)
 
@@ -469,7 +474,10 @@ def test_names_with_html_stay_text(files, page):
     assert page.js("document.getElementById('command').textContent") == EVIL
     assert page.js("document.querySelector('#mask pre').textContent") == EVIL
     assert EVIL in column(page, "table-0", 0)
+    name = page.js("document.querySelector('.key').textContent")
+    assert name.startswith("kind <b>x</b></script>")
     # Plotly, too, shows a name's tags and does not follow them.
+    page.js("Plotly.relayout('lines', {showlegend: true}).then(() => 1)")
     legend = page.js("document.querySelector('#lines .legendtext').textContent")
     assert legend.startswith("kind <b>x</b></script>")
 
@@ -518,6 +526,67 @@ def test_the_keyboard_reaches_and_presses_the_sort_buttons(files, page):
     assert column(page, "table-0", 0) == ["plain", "L2+dropout", "L2", "dropout"]
 
 
+VISIBLE = "document.getElementById('lines').data.map((t) => t.visible)"
+PRESSED = "[...document.querySelectorAll('.key')].map((k) => k.ariaPressed === 'true')"
+FOCUSED = "document.activeElement.className + document.activeElement.textContent"
+
+
+def tab_to(page, selector):
+    for _ in range(60):
+        page.key("Tab")
+        if page.js(f"document.activeElement.matches({selector!r})"):
+            return
+    raise AssertionError(f"no way to {selector} by Tab")
+
+
+def test_the_keyboard_hides_and_shows_lines(files, page):
+    page.open(files["sweep"])
+    names = page.js("[...document.querySelectorAll('.key')].map((k) => k.textContent)")
+    assert names == [
+        *(f"kind {k}, lr {r}" for k in ("coupled", "decoupled") for r in RATES_SAID),
+        "diverged",
+    ]
+    assert page.js(VISIBLE) == page.js(PRESSED) == [True] * 7
+    tab_to(page, ".key")
+    assert page.js(FOCUSED) == "keykind coupled, lr 0.01"
+    assert page.js("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.key("Enter")
+    assert page.js(VISIBLE) == page.js(PRESSED) == [False] + [True] * 6
+    page.key("Tab")
+    page.key(" ")
+    assert page.js(VISIBLE) == page.js(PRESSED) == [False] * 2 + [True] * 5
+    # What was chosen stays when the chart is drawn anew, and so does the focus.
+    page.js("setTheme('dark')")
+    assert page.js(VISIBLE) == page.js(PRESSED) == [False] * 2 + [True] * 5
+    assert page.js(FOCUSED) == "keykind coupled, lr 0.1"
+    page.key("Enter")
+    assert page.js(VISIBLE) == [False] + [True] * 6
+    page.click(".key")
+    assert page.js(VISIBLE) == page.js(PRESSED) == [True] * 7
+    assert page.said == []
+
+
+def test_of_many_lines_the_best_are_shown_and_all_or_none_can_be(tmp_path, page):
+    runs = grid((0.01, 0.1), np.logspace(-3, -0.5, 12), 1)
+    page.open(write_html(None, runs, tmp_path / "x.html"))
+    assert sum(page.js(VISIBLE)) == 7
+    assert page.js(PRESSED) == [True] * 7 + [False] * 5  # those shown come first
+    for button, visible in ((2, [False] * 12), (1, [True] * 12)):
+        page.click(f".keys button:nth-child({button})")
+        assert page.js(VISIBLE) == page.js(PRESSED) == visible
+
+
+def test_a_saved_picture_names_its_lines(files, page):
+    page.open(files["sweep"])
+    got = page.js(
+        "new Promise((done) => { Plotly.downloadImage = async (chart, how) =>"
+        " done([how.format, chart.querySelectorAll('.legendtext').length]);"
+        " save(document.getElementById('lines'), 'lines'); })"
+    )
+    assert got == ["svg", 7]
+    assert page.js("document.querySelectorAll('#lines .legendtext').length") == 0
+
+
 def copied(page, kind, table="table-0"):
     page.click(f".copy[data-table={table}][data-kind={kind}]")
     assert page.js(
@@ -533,16 +602,17 @@ def test_tables_are_copied_in_the_order_shown(files, page):
     lines = copied(page, "Markdown").splitlines()
     assert lines[0] == "| arm | n | validation % | test % | test − plain | p |"
     assert lines[1] == "| :-- | --: | --: | --: | --: | --: |"
-    assert lines[2].startswith("| L2+dropout | 5 | 88.56 ± 0.42 | 87.77 ± 0.56 |")
+    shown = result_table(open_runs(RESULTS).study).rows
+    sorted_ = sorted(shown, key=lambda row: float(row[3].split(" ")[0]))
+    first = sorted_[0]
+    assert lines[2].startswith(f"| {' | '.join(first[:4])} |")
     latex = copied(page, "LaTeX").splitlines()
     assert latex[1] == r"\begin{tabular}{lrrrrr}"
     assert latex[3] == r"arm & n & validation \% & test \% & test $-$ plain & p \\"
-    assert latex[5].startswith(
-        r"L2+dropout & 5 & 88.56 $\pm$ 0.42 & 87.77 $\pm$ 0.56 &"
-    )
+    assert latex[5].startswith(" & ".join(first[:4]).replace("±", r"$\pm$") + " &")
     rows = list(csv.reader(io.StringIO(copied(page, "CSV"))))
-    assert [row[0] for row in rows] == ["arm", "L2+dropout", "dropout", "L2", "plain"]
-    assert rows[1][4] == "-0.50 [-1.03, +0.03]"
+    assert [row[0] for row in rows] == ["arm", *(row[0] for row in sorted_)]
+    assert rows[1][4] == first[4]
 
 
 def test_copies_of_evil_names_cannot_hurt(tmp_path, page):

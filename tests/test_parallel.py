@@ -1,6 +1,10 @@
-"""The same step under every layout, on two fake devices."""
+"""The same step under every layout: whole runs on two fake devices, then on eight."""
 
 import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +14,10 @@ from test_training import TINY, digits  # noqa: F401  # a fixture
 
 import jaxwd as wd
 from jaxwd.losses import task
-from jaxwd.training.parallel import AXIS, layout
+from jaxwd.training.parallel import AXIS, LAYOUTS, layout
 from jaxwd.training.step import Batch, Hyper, State, make_step
 
 RECIPES = {
-    "sgd": TINY,
-    "adam, decoupled": dataclasses.replace(
-        TINY, optimizer="adam", learning_rate=0.003, decay=wd.decoupled(0.5)
-    ),
     "momentum, coupled, clipped": dataclasses.replace(
         TINY,
         optimizer="momentum",
@@ -38,8 +38,15 @@ def test_two_devices_are_there():
     assert jax.device_count() == 2
 
 
-@pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("how", ["sharded", "pmap"])
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        ("sharded", "penalized cnn"),
+        ("fsdp", "penalized cnn"),
+        ("shard_map", "momentum, coupled, clipped"),
+        ("pmap", "momentum, coupled, clipped"),
+    ],
+)
 def test_layouts_equal_one_device(how, name, digits):  # noqa: F811
     alone = wd.run(RECIPES[name], digits)
     spread = wd.run(RECIPES[name], digits, layout=how)
@@ -136,7 +143,27 @@ def test_a_batch_that_does_not_divide_names_the_nearest():
 
 
 def test_layouts_place_without_moving_numbers():
-    for how in ("single", "sharded", "pmap"):
+    for how in LAYOUTS:
         spread = layout(how, 8)
         got = spread.place({"a": jnp.arange(3.0), "key": jax.random.key(1)})
         np.testing.assert_array_equal(got["a"], [0, 1, 2])
+
+
+def test_the_flag_names_every_layout():
+    text = pathlib.Path(wd.__file__).with_name("flags.py").read_text()
+    said = text.split("layout: str = ")[1].split('"""')[1]
+    for how in LAYOUTS:
+        assert how in said
+
+
+def test_every_layout_on_eight_devices():
+    """Another process, since the number of devices is fixed when JAX starts."""
+    here = pathlib.Path(__file__).parent
+    told = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+         str(here / "eight_devices.py")],
+        cwd=here.parent, capture_output=True, text=True, timeout=900,
+        env={k: v for k, v in os.environ.items() if "XDIST" not in k}
+        | {"JAX_NUM_CPU_DEVICES": "8"},
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout[-6000:] + told.stderr[-2000:]

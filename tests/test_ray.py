@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -25,14 +26,25 @@ TINY = wd.Recipe(
     model="mlp",
     model_options={"hidden": (32,)},
     train_examples=1000,
-    epochs=24,
+    epochs=16,
     batch_size=8,
     dropout=0.2,
     decay=wd.coupled(0.0),
 )
 BAD = 1e25
 GRID = product(TINY, {"learning_rate": (0.05, BAD, 0.1), "seed": range(7)})
-TWO = Cluster(worker_engine="map", rules=Rules(least=3.0, before=120.0))
+# Three losses might meet one member by chance, and it would be given up as it should.
+TWO = Cluster(worker_engine="map", rules=Rules(least=3.0, factor=4.0, losses=9))
+
+
+# Made longer by `JAXWD_RAY_HEAVY=1`: more moments, and drivers that are killed as well.
+HEAVY = os.environ.get("JAXWD_RAY_HEAVY") == "1"
+SEEDS = range(5) if HEAVY else (5,)
+ENDINGS = (
+    (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGINT)
+    if HEAVY
+    else (signal.SIGINT,)
+)
 
 
 @pytest.fixture(scope="module")
@@ -91,30 +103,32 @@ class Trouble(Silent):
         self.ends.append(place)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
 def test_killed_and_hanging_workers_change_nothing(
-    ray, digits, reference, tmp_path, monkeypatch
+    seed, ray, digits, reference, tmp_path, monkeypatch
 ):
-    draw = random.Random(5)
+    draw = random.Random(seed)
     plan = [
-        (draw.randrange(20, 80), signal.SIGKILL),
-        (draw.randrange(100, 160), signal.SIGSTOP),
-        (draw.randrange(200, 260), signal.SIGKILL),
+        (draw.randrange(15, 60), signal.SIGKILL),
+        (draw.randrange(75, 110), signal.SIGSTOP),
+        (draw.randrange(130, 170), signal.SIGKILL),
     ]
-    trouble = Trouble(monkeypatch, plan, seed=5)
+    trouble = Trouble(monkeypatch, plan, seed)
     with Ledger(tmp_path / "x.sqlite", provenance={}) as ledger:
         outcomes = run_many(
             GRID, digits, engine="ray", cluster=TWO, ledger=ledger, watcher=trouble
         )
         assert trouble.done == [signal.SIGKILL, signal.SIGSTOP, signal.SIGKILL]
         lost = [line for line in trouble.said if "lost" in line]
-        assert len(lost) == 3
-        assert sum("no sign of life for" in line for line in lost) == 1
+        assert len(lost) >= 3  # a busy machine may look like one more that hangs
+        assert sum("no sign of life for" in line for line in lost) >= 1
         assert sum("begin again" in line for line in lost) >= 2
         assert ledger.canonical() == reference[1]
         assert {run.status for run in ledger.runs()} == {"finished", "diverged"}
         (made_by,) = ledger.provenance()
     assert made_by["worker"]["threads"] == int(os.environ["NPROC"])
     assert made_by["worker"]["devices"] == ["cpu: cpu"]
+    assert trouble.told == sum(len(outcome.history) for outcome in outcomes)
     assert sorted(trouble.ends) == list(range(len(GRID)))
     for mine, other in zip(outcomes, reference[0], strict=True):
         assert (mine.recipe, mine.labels) == (other.recipe, other.labels)
@@ -123,20 +137,20 @@ def test_killed_and_hanging_workers_change_nothing(
         assert len(mine.history) == len(other.history)
 
 
-def test_workers_choose_compile_once_and_take_models_of_ones_own(ray, digits):
+OWN = """from flax import linen
+
+class Mine(linen.Module):
+    @linen.compact
+    def __call__(self, x, dropout_rate=0.0, deterministic=True):
+        return linen.Dense(10)(x.reshape(x.shape[0], -1))
+"""
+
+
+def test_workers_choose_compile_once_and_take_models_of_ones_own(ray, digits, tmp_path):
     """Without a ledger, `auto`, two structures, and a model that no worker can import."""
-    linen = pytest.importorskip("flax.linen")
-
-    class Mine(linen.Module):
-        @linen.compact
-        def __call__(self, x, dropout_rate=0.0, deterministic=True):
-            return linen.Dense(10)(x.reshape(x.shape[0], -1))
-
-    own = wd.Recipe(
-        **{**vars(TINY), "model": wd.from_linen(Mine()), "model_options": ()}
-    )
-    from dataclasses import replace
-
+    (tmp_path / "own.py").write_text(OWN)
+    module = cli.load_experiment(str(tmp_path / "own.py"), needs=("Mine",))
+    own = replace(TINY, model=wd.from_linen(module.Mine()), model_options=())
     grid = [replace(r, epochs=2, seed=s) for r in (own, TINY) for s in (0, 1)]
 
     class Notes(Silent):
@@ -242,9 +256,9 @@ def wait_until(condition, seconds=100):
 
 
 def test_a_driver_that_is_stopped_leaves_nobody_and_goes_on(ray, tmp_path, capsys):
-    """Killed, started again, stopped by Ctrl-C, started again: as if never stopped."""
+    """Stopped by Ctrl-C, or killed, and started again: as if never stopped."""
     how = ["--engine", "ray", "--worker-engine", "map", "--max-in-flight", "1"]
-    for ending in (signal.SIGKILL, signal.SIGINT):
+    for ending in ENDINGS:
         before, _ = ended(tmp_path)
         process = subprocess.Popen(
             [sys.executable, "-m", "jaxwd.cli", *words(tmp_path, *how, "--chunk", "1")],
@@ -264,7 +278,7 @@ def test_a_driver_that_is_stopped_leaves_nobody_and_goes_on(ray, tmp_path, capsy
     assert process.returncode == 130, said
     assert "interrupted; finished runs are kept, the same command goes on" in said
     before, _ = ended(tmp_path)
-    assert 2 <= before < 12
+    assert len(ENDINGS) <= before < 12
     assert cli.main(words(tmp_path, *how)) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert f"12 finished; {before} of them by other starts" in out

@@ -1,13 +1,11 @@
 """`jaxwd compare`: an experiment's arms, each tuned alike, compared on fresh seeds."""
 
-import inspect
 import pathlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, make_dataclass
-from types import ModuleType
+from dataclasses import dataclass
 
 from jaxwd.errors import InputError, require
-from jaxwd.flags import MOST, Flags, guarded, parse
+from jaxwd.flags import MOST, Flags, flags_of, guarded, joined, parse
 
 SEEDS = 10
 # Half a point: less than the noise of most test sets' own choice of examples.
@@ -34,6 +32,8 @@ class CompareWords:
     engine: str = "auto"
     """How runs share programs: auto (measures a few steps), loop, map, vmap, devices or
     devices+vmap."""
+    compare_alone: bool = True
+    """Time a member alone at the end, and print the speed-up of the final runs' grid."""
     examples: bool = False
     """Keep the score of every test example of the final runs, for an interval over seeds
     and examples alike."""
@@ -41,30 +41,23 @@ class CompareWords:
 
 def command(words: list[str]) -> int:
     """Compare the arms of an experiment, by file or by name; return the exit code."""
-    from jaxwd.cli import load_experiment
+    if words[:1] in (["-h"], ["--help"]):
+        print(
+            "usage: jaxwd compare EXPERIMENT [FLAGS]: a file, or a name of experiments/\n"
+            "`jaxwd compare article --help` lists the flags"
+        )
+        return 0
 
-    if words[:1] in (["-h"], ["--help"]) or not words or words[0].startswith("-"):
-        said = (
-            "usage: jaxwd compare EXPERIMENT [FLAGS]: a file, or a name of experiments/"
-        )
-        asked = words[:1] in (["-h"], ["--help"])
-        if asked:
-            print(f"{said}\n`jaxwd compare article --help` lists the flags")
-            return 0
-        return guarded(
-            lambda: _raise("compare needs an experiment: a file, or article")
-        )
-    module: list[ModuleType] = []
-    code = guarded(lambda: module.append(load_experiment(words[0])))
-    if code:
-        return code
-    found = module[0]
-    if not hasattr(found, "arms"):
-        return guarded(
-            lambda: _raise(f"experiment {words[0]} has no arms(flags, data)")
-        )
-    name = pathlib.Path(str(found.__file__)).stem
-    return comparison(name, found.__doc__, found.arms, words[1:], flags=flags_of(found))
+    def run() -> None:
+        from jaxwd.cli import load_experiment
+
+        if not words or words[0].startswith("-"):
+            raise InputError("compare needs an experiment: a file, or article")
+        found = load_experiment(words[0], needs=("arms",))
+        name, kind = pathlib.Path(words[0]).stem, flags_of(found)
+        _run(name, found.__doc__, found.arms, words[1:], kind)
+
+    return guarded(run)
 
 
 def comparison(
@@ -84,16 +77,21 @@ def comparison(
         arguments: words of the command line; default those of the process.
         flags: `Flags`, or a dataclass derived from it with other defaults.
     """
-    kind = with_budget(flags)
+    return guarded(lambda: _run(name, about, arms, arguments, flags))
 
-    def run() -> None:
-        given = parse(kind, name, about or "", arguments)
-        check(given)
-        from jaxwd.lab.compare_run import execute
 
-        execute(name, about or name, arms, given)
+def _run(
+    name: str,
+    about: str | None,
+    arms: Callable,
+    arguments: Sequence[str] | None,
+    flags: type[Flags],
+) -> None:
+    given = parse(with_budget(flags), name, about or "", arguments)
+    check(given)
+    from jaxwd.lab.compare_run import execute
 
-    return guarded(run)
+    execute(name, about or name, arms, given)
 
 
 def with_budget(flags: type[Flags]) -> type:
@@ -101,30 +99,8 @@ def with_budget(flags: type[Flags]) -> type:
 
     What an experiment sets itself (its own `trials`, `seeds`, …) is its default.
     """
-    if issubclass(flags, CompareWords):
-        return flags
     own = {} if flags is Flags else vars(flags)
-    joined = make_dataclass(
-        flags.__name__,
-        [("seeds", int, own.get("seeds", SEEDS))],
-        bases=(flags, CompareWords),
-        frozen=True,
-    )
-    joined.__doc__ = flags.__doc__
-    return joined
-
-
-def flags_of(module: ModuleType) -> type[Flags]:
-    """Return the one dataclass derived from `Flags` that a module defines, or `Flags`."""
-    own = [
-        kind
-        for _, kind in inspect.getmembers(module, inspect.isclass)
-        if issubclass(kind, Flags) and kind.__module__ == module.__name__
-    ]
-    if len(own) > 1:
-        names = ", ".join(kind.__name__ for kind in own)
-        raise InputError(f"{module.__name__} defines several sets of flags: {names}")
-    return own[0] if own else Flags
+    return joined(flags, CompareWords, ("seeds", int, own.get("seeds", SEEDS)))
 
 
 def check(given) -> None:
@@ -142,7 +118,3 @@ def margin_of(given, score: str) -> float | None:
     if score == "accuracy":
         return (_POINTS if given.margin is None else given.margin) / 100
     return given.margin
-
-
-def _raise(message: str) -> None:
-    raise InputError(message)

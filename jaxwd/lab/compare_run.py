@@ -13,6 +13,7 @@ from jaxwd.lab.comparing import Budget, compare
 from jaxwd.lab.comparison_progress import comparison_progress
 from jaxwd.lab.controls import with_controls
 from jaxwd.lab.engines import run_many
+from jaxwd.lab.engines.solo import SpeedUp, alone
 from jaxwd.lab.engines.table import engine as engine_of
 from jaxwd.lab.experiment import check_recipe, decayed_leaves, load_data
 from jaxwd.lab.ledger import Ledger
@@ -21,8 +22,8 @@ from jaxwd.lab.study import Study
 from jaxwd.lab.tuning import plan
 from jaxwd.losses import task
 from jaxwd.report import summary, verdict, write_report
-from jaxwd.report.folder import note
 from jaxwd.report.html import write_html
+from jaxwd.report.noted import note_study
 from jaxwd.report.page import tables_of
 from jaxwd.training.parallel import layout
 
@@ -38,19 +39,15 @@ def execute(name: str, about: str, arms: Callable, flags: Any) -> pathlib.Path:
         console.print(table(study).rich(console.width))
     page = write_report(study, folder, mask)
     html = write_html(study, (), page.with_suffix(".html"), mask=mask)
-    note(
-        folder,
-        study.question,
-        study.arms,
-        study.data,
-        study.train_examples,
-        study.score,
-        mask,
-    )
+    note_study(folder, study, mask)
     text = json.dumps(summary(study), ensure_ascii=False, indent=1, allow_nan=False)
     path = folder / "comparison.json"
     path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     console.print(verdict(study), highlight=False)
+    if flags.compare_alone and study.epoch_seconds and any(study.finals.values()):
+        arm = next(arm for arm in study.arms if study.finals[arm.name])
+        speed_up = SpeedUp(study.epoch_seconds, *alone(arm.recipe, loaded))
+        console.print(str(speed_up), highlight=False)
     console.print(f"report: {page} and {html.name}")
     if not any(study.finals.values()):
         raise Diverged("every run diverged; lower --learning-rate or --strength")

@@ -137,21 +137,14 @@ def compare(
         **how,
     )
     study.arms, study.tuning, study.margin = list(arms), tuned, margin
-    if kept is not None:
-        study.examples = {
-            arm.name: {
-                seed: scores
-                for seed in study.finals[arm.name]
-                if (scores := kept.of(replace(arm.recipe, seed=seed))) is not None
-            }
-            for arm in able
-        }
     for arm in arms:
         if arm.name in failed:
             study.finals[arm.name], study.curves[arm.name] = {}, {}
             study.diverged[arm.name] = {}
             n = arm.recipe.train_examples
             study.train_examples[arm.name] = n or data.train.examples
+    if kept is not None:
+        study.examples = kept.of_study(study)
     return study
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from jaxwd.lab.progress import diverged, epochs_bar
 from jaxwd.lab.statistics import interval
+from jaxwd.lab.tuning import TRIAL
 
 Row = dict[str, Any]
 
@@ -77,7 +78,7 @@ class ComparisonProgress:
         # A reused or diverged run has not moved the bar through all of its epochs.
         done = max(self.bar.tasks[0].completed, self.runs * self.epochs)
         self.bar.update(self.task, completed=done)
-        arm = name.rsplit(", trial ", 1)[0] if tuning else name
+        arm = name.rsplit(TRIAL, 1)[0] if tuning else name
         if tuning:
             self.tried[arm] += 1
         if isinstance(outcome, str):

@@ -1,7 +1,8 @@
 """The score of every single test example, for the bootstrap over seeds and examples."""
 
 import pathlib
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -13,6 +14,9 @@ from jaxwd.schedules import value_at
 from jaxwd.training import Recipe, Result
 from jaxwd.training.arrays import arrays_of
 from jaxwd.training.parts import model_of
+
+if TYPE_CHECKING:
+    from jaxwd.lab.study import Study
 
 _BATCH = 256
 
@@ -92,3 +96,15 @@ class Examples:
             return self.memory[key]
         path = None if self.folder is None else self.folder / f"{key}.npy"
         return np.load(path) if path is not None and path.exists() else None
+
+    def of_study(self, study: "Study") -> dict[str, dict[int, np.ndarray]]:
+        """Return arm → seed → examples, of the runs that finished and were kept."""
+        return {
+            arm.name: {
+                seed: scores
+                for seed in study.finals[arm.name]
+                if (scores := self.of(replace(arm.recipe, seed=seed))) is not None
+            }
+            for arm in study.arms
+            if study.finals[arm.name]
+        }

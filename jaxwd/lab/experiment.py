@@ -48,8 +48,8 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         verdict,
         write_report,
     )
-    from jaxwd.report.folder import note
     from jaxwd.report.html import write_html
+    from jaxwd.report.noted import note
     from jaxwd.training.parallel import layout
 
     console = terminal.console()
@@ -74,7 +74,8 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         console.print(mask.splitlines()[-1])
     everything, scored = loaded.train.examples, task(loaded.task).score_name
     used = {a.name: a.recipe.train_examples or everything for a in alternatives}
-    note(folder, question, alternatives, str(loaded), used, scored, mask)
+    asked = (question, alternatives, str(loaded), used, scored, mask)
+    note(folder, *asked, seeds=list(range(flags.seeds)))
 
     names = [arm.name for arm in alternatives]
     score = task(loaded.task).score_name

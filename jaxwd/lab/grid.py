@@ -15,6 +15,8 @@ from jaxwd.schedules import Schedule
 from jaxwd.training import Recipe
 
 Labels = tuple[tuple[str, Any], ...]
+ALSO = "also"
+"""Label in a ledger: the other arms or members whose recipe, and so whose run, it is."""
 
 
 class Member(NamedTuple):

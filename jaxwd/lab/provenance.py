@@ -101,6 +101,7 @@ def _own_version() -> str:
     return __version__
 
 
+@functools.cache
 def _version(name: str) -> str | None:
     if name == "jaxwd":
         return _own_version()

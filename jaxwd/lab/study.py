@@ -60,6 +60,8 @@ class Study:
             of equivalence; None where nobody said.
         examples: arm name → the score of every test example, by seed, for the bootstrap
             over seeds and examples; empty where it was not asked for.
+        epoch_seconds: wall time of an epoch and member where a grid was trained together
+            in this start, compilation left out; 0 where none was.
     """
 
     question: str
@@ -75,6 +77,7 @@ class Study:
     tuning: dict[str, Any] = field(default_factory=dict)
     margin: float | None = None
     examples: dict[str, dict[int, Any]] = field(default_factory=dict)
+    epoch_seconds: float = 0.0
 
     def values(self, arm: str, metric: str) -> dict[int, float]:
         """Return a final metric of an arm, by seed."""
@@ -107,13 +110,28 @@ class Study:
             self.finals[arm][seed] = outcome
             self.curves[arm][seed] = curve
 
-    def identical(self, arm: Arm) -> bool:
-        """Say whether every run of the arm ended exactly as its reference's did."""
-        mine, other = self.finals[arm.name], self.finals[self.reference(arm)]
-        shared = mine.keys() & other.keys()
+    def identical(self, arm: Arm, other: str = "") -> bool:
+        """Say whether every run of the arm ended exactly as the other's did.
+
+        Args:
+            arm: any.
+            other: name of another arm; default the arm's reference.
+        """
+        mine, others = self.finals[arm.name], self.finals[other or self.reference(arm)]
+        shared = mine.keys() & others.keys()
         return bool(shared) and all(
-            _timeless(mine[seed]) == _timeless(other[seed]) for seed in shared
+            _timeless(mine[seed]) == _timeless(others[seed]) for seed in shared
         )
+
+    def twin(self, arm: Arm) -> str:
+        """Return whose runs the arm's are, exactly: its reference's or an earlier arm's.
+
+        "" where nobody's.
+        """
+        names = [other.name for other in self.arms]
+        earlier = [self.reference(arm), *names[: names.index(arm.name)]]
+        alike = (n for n in earlier if n != arm.name and self.identical(arm, n))
+        return next(alike, "")
 
 
 def _timeless(final: Row) -> Row:

@@ -2,12 +2,12 @@
 
 import pathlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, make_dataclass, replace
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 from jaxwd.errors import Diverged, InputError, require
-from jaxwd.flags import Flags, guarded, parse
+from jaxwd.flags import Flags, flags_of, guarded, joined, parse
 
 _ABOUT = """Train the grid of an experiment file: its `grid(flags, data)`, which returns
 members made by `jaxwd.lab.product` and its like, or else its arms with every seed. What
@@ -79,7 +79,8 @@ def command(words: list[str]) -> int:
             raise InputError("sweep needs an experiment: a file, or article")
         module = load_experiment(words[0], needs=("grid", "arms"))
         name = pathlib.Path(words[0]).stem
-        flags = parse(flags_of(module), f"jaxwd sweep {words[0]}", _ABOUT, words[1:])
+        kind = joined(flags_of(module), SweepFlags)
+        flags = parse(kind, f"jaxwd sweep {words[0]}", _ABOUT, words[1:])
         flags.check()
         execute(name, module.__doc__ or name, grid_of(module), flags)
 
@@ -112,25 +113,6 @@ def sweep(
     return guarded(run)
 
 
-def flags_of(module: ModuleType) -> type[SweepFlags]:
-    """Return the flags of a sweep over an experiment: its own, and those of sweeps."""
-    own = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Flags)
-        and value.__module__ == module.__name__
-    ]
-    if not own:
-        return SweepFlags
-    if issubclass(own[-1], SweepFlags):
-        return own[-1]
-    made: Any = make_dataclass(
-        f"Sweep{own[-1].__name__}", [], bases=(own[-1], SweepFlags), frozen=True
-    )
-    return made
-
-
 def grid_of(module: ModuleType) -> Callable:
     """Return an experiment's grid, or its arms with every seed as one."""
     if hasattr(module, "grid"):
@@ -160,8 +142,8 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     from jaxwd.lab.ledger import Ledger, writable_folder
     from jaxwd.lab.provenance import provenance
     from jaxwd.losses import task
-    from jaxwd.report.folder import note
     from jaxwd.report.html import write_html
+    from jaxwd.report.noted import note
 
     console = terminal.console()
     # Where workers have the GPUs, this process leaves them alone.

@@ -92,7 +92,7 @@ def _together(
     outcomes = run_many(members, data, ledger=ledger, watcher=told, splits=splits)
     for (arm, seed), outcome in zip(places, outcomes, strict=True):
         study.keep(arm, seed, _ending(outcome), outcome.history)
-    study.reused = told.reused
+    study.reused, study.epoch_seconds = told.reused, told.seconds / max(told.epochs, 1)
     return study
 
 
@@ -107,6 +107,12 @@ class _Told(Silent):
         self, places: Sequence[tuple[str, int]], watcher: Watcher | None
     ) -> None:
         self.places, self.watcher, self.reused = places, watcher, 0
+        self.seconds, self.epochs = 0.0, 0
+
+    def ticked(self, seconds: float, epochs: int) -> None:
+        """Add up the wall time."""
+        self.seconds += seconds
+        self.epochs += epochs
 
     def rows(self, rows: Sequence[tuple[int, Row]]) -> None:
         """Pass finished epochs on."""

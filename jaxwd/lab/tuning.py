@@ -24,6 +24,10 @@ from jaxwd.training import Recipe
 from jaxwd.training.loop import check
 
 SELECTS = ("score", "loss")
+TRIAL = ", trial "
+"""Between an arm's name and the number of a trial, in the ledger."""
+BY_LOSS = "−validation_loss"
+"""The metric of a tuning that selects by loss."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +142,13 @@ def tune(
         return {}
     study = train_all(members, seeds, blind(data), blinded=True, **how)
     score = task(data.task).score_name
-    metric = f"validation_{score}" if select == "score" else "−validation_loss"
+    metric = f"validation_{score}" if select == "score" else BY_LOSS
     return {
         arm.name: Tuned(
             arm.name,
             dict(arm.tune),
             tuple(
-                _judged(study, trial_name(arm.name, i), *row, select=select)
+                judged(study, trial_name(arm.name, i), *row, select=select)
                 for i, row in enumerate(planned[arm.name])
             ),
             metric,
@@ -168,7 +172,7 @@ def plan(
 
 def trial_name(arm: str, index: int) -> str:
     """Return the name of an arm's trial in the ledger."""
-    return f"{arm}, trial {index + 1}"
+    return f"{arm}{TRIAL}{index + 1}"
 
 
 def _recipe(
@@ -188,9 +192,10 @@ def _recipe(
     return values, recipe, ""
 
 
-def _judged(
+def judged(
     study: Study, name: str, values: Values, recipe: Recipe, trouble: str, select: str
 ) -> Trial:
+    """Return a trial with what its runs in the study reached, over their seeds."""
     if not trouble and study.diverged[name]:
         trouble = next(iter(study.diverged[name].values()))
     if trouble:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from jaxwd.errors import Diverged, InputError
+from jaxwd.lab.grid import ALSO
 from jaxwd.lab.ledger import Ledger
 from jaxwd.training import Recipe
 
@@ -67,10 +68,8 @@ def endings(
         watcher: told of every epoch and every ending.
     """
     if ledger is not None:
-        with ledger.together():
-            for arm, recipe, key in turns:
-                ledger.add(key, recipe.to_dict(), arm=arm, seed=recipe.seed)
-    left = list(turns)
+        _add(turns, ledger)
+    left, begun_here = list(turns), set[str]()
     while left:
         elsewhere: list[Turn] = []
         for turn in left:
@@ -78,6 +77,10 @@ def endings(
             if ending is None:
                 elsewhere.append(turn)
                 continue
+            if not ending.reused:
+                begun_here.add(turn.key)
+            elif turn.key in begun_here:  # another arm with this very recipe
+                ending = ending._replace(reused=False)
             if watcher is not None:
                 watcher.done(turn.arm, turn.seed, ending.outcome, ending.reused)
             yield turn, ending
@@ -86,6 +89,18 @@ def endings(
                 watcher.waiting(len(elsewhere))
             time.sleep(POLL)
         left = elsewhere
+
+
+def _add(turns: Sequence[Turn], ledger: Ledger) -> None:
+    """Add every run once, with the names of all arms whose recipe it has."""
+    by_key: dict[str, list[Turn]] = {}
+    for turn in turns:
+        by_key.setdefault(turn.key, []).append(turn)
+    with ledger.together():
+        for key, (first, *others) in by_key.items():
+            recipe = first.recipe.to_dict()
+            labels = {ALSO: [turn.arm for turn in others]} if others else {}
+            ledger.add(key, recipe, arm=first.arm, seed=first.seed, labels=labels)
 
 
 def _ending(

@@ -2,7 +2,7 @@
 
 XLA's CPU convolution is many times slower inside `lax.scan` than outside
 (jax-ml/jax#12868), and `vmap` over weights turns it into a grouped one. Patches times a
-matrix know neither; gradients are those of a product.
+matrix know neither, for kh·kw times the memory of the images.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,22 +50,17 @@ def conv_as_product(
             lhs.shape[1:3], (kh, kw), window_strides, padding
         )
 
-    # Recomputed for the gradient: patches take kh·kw times the memory of the images.
-    @jax.checkpoint
-    def product(lhs: jax.Array, rhs: jax.Array) -> jax.Array:
-        x = jnp.pad(lhs, ((0, 0), *padding, (0, 0)))
-        h, w = (x.shape[1] - kh) // sh + 1, (x.shape[2] - kw) // sw + 1
-        rows, columns = sh * (h - 1) + 1, sw * (w - 1) + 1
-        shifted = [
-            x[:, i : i + rows : sh, j : j + columns : sw]
-            for i in range(kh)
-            for j in range(kw)
-        ]
-        patches = jnp.concatenate(shifted, -1) if len(shifted) > 1 else shifted[0]
-        flat = patches.reshape(-1, kh * kw * cin) @ rhs.reshape(-1, cout)
-        return flat.reshape(len(lhs), h, w, cout)
-
-    return product(lhs, rhs)
+    x = jnp.pad(lhs, ((0, 0), *padding, (0, 0)))
+    h, w = (x.shape[1] - kh) // sh + 1, (x.shape[2] - kw) // sw + 1
+    rows, columns = sh * (h - 1) + 1, sw * (w - 1) + 1
+    shifted = [
+        x[:, i : i + rows : sh, j : j + columns : sw]
+        for i in range(kh)
+        for j in range(kw)
+    ]
+    patches = jnp.concatenate(shifted, -1)
+    flat = patches.reshape(-1, kh * kw * cin) @ rhs.reshape(-1, cout)
+    return flat.reshape(len(lhs), h, w, cout)
 
 
 IMPLEMENTATIONS: dict[str, Convolution | None] = {

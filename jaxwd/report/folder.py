@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxwd.errors import InputError
+from jaxwd.lab.examples import Examples
 from jaxwd.lab.study import Arm, Study
+from jaxwd.report.noted import noted, seedless
 from jaxwd.report.trials import Row, Trial, trial
+from jaxwd.report.tuned import trials_of, tuning_of
 from jaxwd.training.on_paper import recipe_from
 
-LEDGER, LINES, ASKED = "ledger.sqlite", "metrics.jsonl", "study.json"
+LEDGER, TUNING, LINES = "ledger.sqlite", "tuning", "metrics.jsonl"
 _ENDED = ("finished", "diverged", "stopped")
 
 
@@ -33,42 +36,14 @@ class Opened(NamedTuple):
     about: Row
 
 
-def note(
-    folder: pathlib.Path,
-    question: str,
-    arms: Sequence[Arm],
-    data: str,
-    examples: dict[str, int],
-    score: str,
-    mask: str,
-) -> None:
-    """Write down what records of runs do not hold: question, data, references, mask."""
-    asked = {
-        "question": question,
-        "data": data,
-        "score": score,
-        "mask": mask,
-        "arms": [
-            {
-                "name": arm.name,
-                "against": arm.against,
-                "train_examples": examples[arm.name],
-                "recipe": _seedless(arm.recipe.to_dict()),
-            }
-            for arm in arms
-        ],
-    }
-    text = json.dumps(asked, ensure_ascii=False, indent=1)
-    path = folder / ASKED
-    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-
-
 def open_runs(folder: pathlib.Path) -> Opened:
     """Return the study and the sweep in a folder of results; nothing there is changed.
 
-    Runs without labels are arms × seeds, the others members of a sweep. Without
-    `study.json` (a sweep, or results of an older version) the arms are those of the
-    records, in their order, the first of them the reference.
+    Runs without labels are arms × seeds, the others members of a sweep. What the arms of
+    a comparison were tuned by is in the folder `tuning` inside; while nothing else has
+    ended, its trials are shown as a sweep. Without `study.json` (a sweep, or results of
+    an older version) the arms are those of the records, in their order, the first of
+    them the reference.
 
     Raises:
         InputError: no folder, no records, or damaged ones.
@@ -76,20 +51,30 @@ def open_runs(folder: pathlib.Path) -> Opened:
     folder = pathlib.Path(folder)
     read = _from_ledger if (folder / LEDGER).is_file() else _from_lines
     runs, curves, about = read(folder)
-    if not any(run.status in _ENDED for run in runs):
-        raise InputError(f"{folder} has no finished run yet; run its experiment first")
-    asked = _asked(folder)
+    asked = noted(folder)
     title = asked.get("question") or folder.resolve().name
-    of_arms = [run for run in runs if run.arm and not set(run.labels) - {"arm", "seed"}]
+    if not any(run.status in _ENDED for run in runs):
+        tried, about = _tried(folder)
+        if not any(run.status in _ENDED for run in tried):
+            raise InputError(
+                f"{folder} has no finished run yet; run its experiment first"
+            )
+        return Opened(None, tried, asked.get("mask", ""), title, about)
+    of_arms = [
+        run for run in runs if run.arm and not set(run.labels) - {"arm", "seed", "also"}
+    ]
     mine = {run.key for run in of_arms}
     members = [trial(run, curves.__getitem__) for run in runs if run.key not in mine]
     study = None
     if of_arms:
         study = Study(title, [], asked.get("data", ""), {}, asked.get("score", ""))
-        study.provenance = about
+        study.provenance = asked.get("provenance", about)
+        seeds = asked.get("seeds")
+        of_arms = [run for run in of_arms if seeds is None or run.seed in seeds]
         for arm in asked.get("arms") or _arms(of_arms):
             _add(study, arm, of_arms, curves)
         study.score = study.score or _score(study)
+        _add_comparison(study, asked, folder)
     return Opened(study, members, asked.get("mask", ""), title, about)
 
 
@@ -143,6 +128,24 @@ def _from_lines(folder: pathlib.Path) -> _Read:
     return list(runs.values()), curves, about
 
 
+def _tried(folder: pathlib.Path) -> tuple[list[Trial], Row]:
+    """Return the trials of a tuning, and what they were made by."""
+    if not (folder / TUNING / LEDGER).is_file():
+        return [], {}
+    runs, curves, about = _from_ledger(folder / TUNING)
+    return trials_of(runs, curves), about
+
+
+def _add_comparison(study: Study, asked: Row, folder: pathlib.Path) -> None:
+    """Put into the study what a comparison knows beside its final runs."""
+    study.margin, study.reused = asked.get("margin"), asked.get("reused", 0)
+    if asked.get("tuning"):
+        runs, _, _ = _from_ledger(folder / TUNING)
+        study.tuning = tuning_of(asked["tuning"], runs, study.score)
+    if asked.get("examples_kept"):
+        study.examples = Examples(folder).of_study(study)
+
+
 def _lines(folder: pathlib.Path) -> list[Row]:
     path = folder / LINES
     if not path.is_file():
@@ -163,23 +166,11 @@ def _lines(folder: pathlib.Path) -> list[Row]:
     return lines
 
 
-def _asked(folder: pathlib.Path) -> Row:
-    path = folder / ASKED
-    if not path.is_file():
-        return {}
-    try:
-        asked = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise InputError(f"{path} is damaged; move it away") from None
-    return asked if isinstance(asked, dict) else {}
-
-
 def _arms(runs: Sequence[Any]) -> list[Row]:
     """Return arms from their runs alone; each has the recipe of its last one."""
-    last = {run.arm: run for run in runs}
+    last = {arm: run for run in runs for arm in (run.arm, *run.labels.get("also", ()))}
     return [
-        {"name": name, "recipe": _seedless(last[name].recipe)}
-        for name in dict.fromkeys(run.arm for run in runs)
+        {"name": name, "recipe": seedless(run.recipe)} for name, run in last.items()
     ]
 
 
@@ -188,12 +179,12 @@ def _add(
 ) -> None:
     """Put an arm and the runs of exactly its recipe into the study.
 
-    A folder may hold runs of an arm of the same name from a start with other flags.
+    A folder may hold runs of an arm of the same name from a start with other flags; and
+    arms of equal recipes share their runs, which stand there under one of their names.
     """
     name = about["name"]
-    arm = Arm(
-        name, recipe_from({**about["recipe"], "seed": 0}), about.get("against", "")
-    )
+    words = {w: about.get(w, "") for w in ("against", "follows", "control")}
+    arm = Arm(name, recipe_from({**about["recipe"], "seed": 0}), **words)
     study.arms.append(arm)
     finals, lost = (
         study.finals.setdefault(name, {}),
@@ -201,18 +192,13 @@ def _add(
     )
     kept = study.curves.setdefault(name, {})
     for run in sorted(runs, key=lambda run: run.seed):
-        if run.arm != name or _seedless(run.recipe) != about["recipe"]:
+        if seedless(run.recipe) != about["recipe"]:
             continue
         if run.status == "diverged":
             lost[run.seed] = run.message
         elif run.status == "finished":
             finals[run.seed], kept[run.seed] = run.outcome, curves[run.key]
     study.train_examples[name] = about.get("train_examples") or _examples(arm, finals)
-
-
-def _seedless(recipe: Row) -> Row:
-    """Return a recipe without its seed, as JSON gives it back."""
-    return json.loads(json.dumps({k: v for k, v in recipe.items() if k != "seed"}))
 
 
 def _examples(arm: Arm, finals: dict[int, Row]) -> int:

@@ -94,7 +94,7 @@ def trial(run: Any, curve: Callable[[str], Sequence[Row]] | None = None) -> Tria
     if history is None:
         history = curve(run.key) if curve is not None else ()
     seed = run.seed if hasattr(run, "seed") else run.recipe.seed
-    labels = dict(run.labels)
+    labels = {path: value for path, value in dict(run.labels).items() if path != "also"}
     return Trial(
         getattr(run, "arm", ""),
         int(labels.get("seed", seed)),

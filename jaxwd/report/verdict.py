@@ -32,9 +32,9 @@ def verdict(study: Study) -> str:
     seeds = _join([str(n) for n in numbers])
     shown, unshown = _sorted_out(study, found, study.score)
     said += [
-        f"{arm.name} gave exactly the runs of {study.reference(arm)}."
+        f"{arm.name} gave exactly the runs of {twin}."
         for arm in study.compared()
-        if study.identical(arm)
+        if (twin := study.twin(arm))
     ]
     where = f"On test {study.score} with {seeds} paired seeds"
     settled = [

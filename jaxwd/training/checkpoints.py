@@ -176,7 +176,6 @@ class Checkpoints:
                 newer version.
         """
         self.wait()
-        self._prepare()
         self._about = (recipe, data)
         leaves = named(like)
         step = self._chosen(leaves)
@@ -203,6 +202,7 @@ class Checkpoints:
 
     def _newest(self, leaves: dict[str, Any]) -> int | None:
         assert self._about is not None
+        self._prepare()
         for step in reversed(files.steps_in(self.folder)):
             try:
                 paper = files.read(self.folder / str(step))

@@ -51,6 +51,7 @@ def functions(
     *,
     axis: str | None = None,
     local: Callable[[jax.Array], jax.Array] = lambda rows: rows,
+    devices: int = 1,
     limit: int | None = None,
 ) -> Functions:
     """Return the pure functions of a recipe structure.
@@ -62,9 +63,13 @@ def functions(
         examples: number of training examples.
         axis: name of the device axis that a step averages over.
         local: row numbers (steps, batch) → those of this device.
+        devices: how many share a batch; those of an evaluation are made to divide.
         limit: only the first steps of each epoch, for timing; at least 2.
     """
     model = model_of(structure, outputs)
+    trained = model
+    if axis is not None and model.over_axis is not None:
+        trained = model.over_axis(axis)  # batch norms over the rows of all devices
     batch = structure.batch_size
     steps_an_epoch = structure.steps_per_epoch(examples)
     total = (
@@ -94,7 +99,7 @@ def functions(
             recipe.decays_inside,
         )
         step = make_step(
-            model,
+            trained,
             score,
             chain_of(recipe, total),
             hyper,
@@ -139,9 +144,8 @@ def functions(
     ) -> tuple[jax.Array, jax.Array]:
         """Return mean loss and score over every example of a split, exactly."""
         n = split.examples
-        size = min(_EVALUATE_BATCH, n)
-        rows = jnp.arange(math.ceil(n / size) * size).reshape(-1, size)
-
+        size = math.ceil(min(_EVALUATE_BATCH, n) / devices) * devices
+        rows = local(jnp.arange(math.ceil(n / size) * size).reshape(-1, size))
         weights = (
             cast(params, "float32") if structure.precision != "float32" else params
         )
@@ -157,6 +161,8 @@ def functions(
             return (total[0] + loss, total[1] + hits), None
 
         (loss, hits), _ = jax.lax.scan(one, (jnp.zeros(()), jnp.zeros(())), rows)
+        if axis is not None:
+            loss, hits = jax.lax.psum((loss, hits), axis)
         return loss / n, hits / n
 
     return Functions(init, epoch, steps, evaluate)

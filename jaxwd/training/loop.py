@@ -74,7 +74,7 @@ def run(
     Args:
         recipe: all that determines the training.
         data: a `Dataset`; default `jaxwd.load(recipe.dataset)`.
-        layout: `single`, `sharded` or `pmap`; how a batch is spread over devices.
+        layout: a row of `jaxwd.training.LAYOUTS`; how a batch is spread over devices.
         devices: how many devices take part; default all.
         on_epoch: called with the row of metrics after each epoch; where a training goes
             on, first with the rows of the epochs before, so that it sees every epoch.
@@ -108,7 +108,7 @@ def run(
     compile_seconds = time.perf_counter() - started
     numbers = spread.place(jax.tree.map(jnp.float32, recipe.numbers()))
     root = spread.place(jax.random.key(recipe.seed))
-    state = spread.place(program.init(root, numbers, arrays))
+    state = program.init(root, numbers, arrays)
     steps = recipe.steps_per_epoch(data.train.examples)
     score_name = task(data.task).score_name
     with _opened(checkpoints) as kept:
@@ -148,11 +148,11 @@ def run(
             recipe,
             history,
             final,
-            jax.tree.map(np.asarray, state.measured),
+            spread.on_host(state.measured),
             time.perf_counter() - started,
             compile_seconds,
             recipe.epochs * steps * recipe.batch_size / in_epochs,
-            jax.tree.map(np.asarray, state.model_state),
+            spread.on_host(state.model_state),
         )
 
 

@@ -35,8 +35,6 @@ def run_streamed(
     on_epoch: Callable[[Row], None] | None = None,
     checkpoints: Checkpoints | str | os.PathLike | None = None,
     every_steps: int | None = None,
-    process: int | None = None,
-    processes: int | None = None,
     threads: int | None = None,
     piece_bytes: int = PIECE_BYTES,
 ) -> Result:
@@ -44,8 +42,8 @@ def run_streamed(
 
     The order is that of `run`: epoch e of seed s takes the rows
     `permutation(fold_in(fold_in(key(s), 1), e), n)[: steps·batch]`. So on one device the
-    numbers are those of `run` on the same examples, bit for bit on a CPU, and they do
-    not depend on how many processes read.
+    numbers are those of `run` on the same examples, bit for bit on a CPU. Each of
+    several processes reads its share of every batch and nothing else.
 
     Pieces of several steps go to the device while it works on the piece before. In
     memory are at most: two pieces, as much read ahead, the orders of two epochs (8 bytes
@@ -64,9 +62,6 @@ def run_streamed(
         every_steps: save after so many steps of an epoch too, so that a stop loses
             less. A training that goes on from the middle of an epoch ends with the
             bits of one that was not stopped.
-        process: number of this process among those that share the reading; default
-            JAX's own.
-        processes: how many there are; each reads its share of every batch.
         threads: how many read at the same time; default 2 for each core, at most 16.
         piece_bytes: bytes of inputs that go to the device at once, at most; a
             single step may be more.
@@ -90,13 +85,10 @@ def run_streamed(
     check(recipe, cast(Any, data))  # it asks what a data set and a stream both say
     if every_steps is not None:
         require("every_steps", every_steps, 1, whole=True)
-    reading = Reading(
-        jax.process_index() if process is None else process,
-        jax.process_count() if processes is None else processes,
-        threads,
-        piece_bytes,
-    )
+    require("piece_bytes", piece_bytes, 1, whole=True)
     spread = layout_of(layout, recipe.batch_size, devices)
+    count = jax.process_count() if spread.row.several else 1
+    reading = Reading(jax.process_index() % count, count, threads, piece_bytes)
     setup = set_up(recipe, data, spread, reading, every_steps)
     with _opened(checkpoints) as kept:
         state, past = setup.state, Past()
@@ -174,10 +166,11 @@ def _trained(
         recipe,
         past.history,
         final,
-        jax.tree.map(np.asarray, state.measured),
+        setup.spread.on_host(state.measured),
         time.perf_counter() - began,
         setup.compile_seconds,
         recipe.epochs * setup.steps * recipe.batch_size / past.in_epochs,
+        setup.spread.on_host(state.model_state),
     )
 
 
@@ -186,7 +179,7 @@ def _next(setup: Setup, feed: Feed, todo: Any) -> tuple[Piece | None, Any]:
     piece = next(todo, None)
     if piece is None:
         return None, None
-    return piece, setup.spread.place(feed.take(piece.steps))
+    return piece, setup.spread.place_batch(feed.take(piece.steps))
 
 
 def _note(
@@ -217,8 +210,8 @@ def _evaluated(setup: Setup, state: State, part: str) -> Row:
     """Return mean loss and score over every example of a split, read once."""
     source, turn = getattr(setup.data, part), setup.turns[part]
     measure = setup.program.evaluate(turn.length, turn.batch)
-    place = setup.spread.place
-    totals = place(Totals(jnp.zeros(()), jnp.zeros(())))
+    place = setup.spread.place_batch
+    totals = setup.spread.place(Totals(jnp.zeros(()), jnp.zeros(())))
     for batches, counts in once_through(source, turn, setup.reading):
         totals = measure(
             state.measured, state.model_state, totals, place(batches), place(counts),

@@ -39,7 +39,8 @@ def seconds(recipe, data, kept):
         if not kept:
             wd.run(recipe, data)
             return time.perf_counter() - began, 0.0
-        with Timed(folder + "/checkpoints") as checkpoints:
+        checkpoints = Timed(folder + "/checkpoints")
+        with checkpoints:
             wd.run(recipe, data, checkpoints=checkpoints)
         return time.perf_counter() - began, checkpoints.seconds
 

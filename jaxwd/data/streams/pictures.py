@@ -12,6 +12,24 @@ from jaxwd.data.streams.stream import Stream, from_sources
 from jaxwd.errors import InputError, require
 
 
+def decoded(file: Any, size: int | None, grayscale: bool | None) -> np.ndarray:
+    """Return one picture as `folder.decode` does, in its own colours where None.
+
+    A picture that says it is larger than any is refused before it is unpacked. Pillow
+    itself only warns, and warnings cannot be turned into errors in a thread.
+    """
+    from PIL import Image
+
+    with Image.open(file) as opened:
+        pixels, most = opened.width * opened.height, Image.MAX_IMAGE_PIXELS or 0
+        if most and pixels > most:
+            raise ValueError(f"{pixels:,} pixels; at most {most:,} are unpacked")
+        gray = opened.mode in ("1", "L") or opened.mode.startswith("I")
+    if hasattr(file, "seek"):
+        file.seek(0)
+    return folder.decode(file, size, gray if grayscale is None else grayscale)
+
+
 class Pictures(Source):
     """Picture files and their labels; 64 bytes or so of memory a picture."""
 
@@ -41,7 +59,7 @@ class Pictures(Source):
     def _picture(self, row: int) -> np.ndarray:
         file = self._files[row]
         try:
-            return folder.decode(file, self._size, self._grayscale)
+            return decoded(file, self._size, self._grayscale)
         except Exception as error:  # Pillow raises many kinds
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(

@@ -84,6 +84,17 @@ class Steps:
         return f"Steps({self._source.name})"
 
 
+def require_grain() -> Any:
+    """Return grain, or raise what to install."""
+    try:
+        import grain
+    except ImportError:
+        raise InputError(
+            "streaming needs grain; install it: pip install 'jaxwd[stream]'"
+        ) from None
+    return grain
+
+
 def shared(batch: int, process: int, processes: int) -> int:
     """Return the rows of a batch that each process reads."""
     require("processes", processes, 1, whole=True)
@@ -140,12 +151,7 @@ def batches(
     ((100, 10), {'next_index': 1})
     >>> steps.close()
     """
-    try:
-        import grain
-    except ImportError:
-        raise InputError(
-            "streaming needs grain; install it: pip install 'jaxwd[stream]'"
-        ) from None
+    grain = require_grain()
     if threads is None:
         threads = min(16, 2 * (os.cpu_count() or 1))
     require("threads", threads, 0, 1024, whole=True)

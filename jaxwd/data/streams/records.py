@@ -102,13 +102,9 @@ def _inputs(feature: Any, size: int | None) -> np.ndarray:
 
 
 def _picture(encoded: bytes, size: int | None) -> np.ndarray:
-    from PIL import Image
+    from jaxwd.data.streams.pictures import decoded
 
-    from jaxwd.data.folder import decode
-
-    with Image.open(io.BytesIO(encoded)) as opened:
-        gray = opened.mode in ("1", "L") or opened.mode.startswith("I")
-    return decode(io.BytesIO(encoded), size, gray)
+    return decoded(io.BytesIO(encoded), size, None)
 
 
 def array_record_stream(

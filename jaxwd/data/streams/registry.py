@@ -40,6 +40,8 @@ KINDS = {
 }
 """What can be streamed from disk, by the word before the colon."""
 
+_LOADED = ("image_size", "grayscale", "data_dir", "manual_dir", "context")
+
 
 def stream(
     name: str | Dataset, *, moments: Moments | None = None, **options: Any
@@ -72,24 +74,21 @@ def stream(
         return from_dataset(name)
     word, _, rest = name.partition(":")
     word, rest = ("tfds", name) if name in PREPARED else (word, rest)
-    if word not in KINDS or not rest:
-        if word in KINDS:
-            raise InputError(f"stream {name!r} needs more: {KINDS[word].written}")
-        if name not in NAMES:
-            written = [kind.written for kind in KINDS.values()]
-            raise unknown("stream", name, [*NAMES, *written])
-        return from_dataset(load(name))
-    kind = KINDS[word]
+    held = (name in NAMES and word != "tfds") or (word == "text" and bool(rest))
+    if not held and word not in KINDS:
+        written = [kind.written for kind in KINDS.values()]
+        raise unknown("stream", name, [*NAMES, *written, "text:PATH"])
+    if not rest and not held:
+        raise InputError(f"stream {name!r} needs more: {KINDS[word].written}")
+    takes = _LOADED if held else KINDS[word].takes
     given = {key: value for key, value in options.items() if value not in (None, False)}
     for key in given:
-        if key not in kind.takes:
-            what = (
-                f"it takes {', '.join(kind.takes)}" if kind.takes else "it takes none"
-            )
+        if key not in takes:
+            what = f"it takes {', '.join(takes)}" if takes else "it takes none"
             raise InputError(
                 f"stream {name!r} does not take {key}={given[key]}; {what}"
             )
-    reader = getattr(
-        importlib.import_module(f"jaxwd.data.streams.{kind.module}"), kind.reader
-    )
-    return reader(rest, moments=moments, **given)
+    if held:
+        return from_dataset(load(name, **given))
+    module = importlib.import_module(f"jaxwd.data.streams.{KINDS[word].module}")
+    return getattr(module, KINDS[word].reader)(rest, moments=moments, **given)

@@ -105,6 +105,11 @@ class Stream:
             f"{hashlib.sha256(about.encode()).hexdigest()[:8]}"
         )
 
+    def fingerprint(self) -> str:
+        """Return a short name for the data, as far as `known_by` tells."""
+        about = f"{self.name} {self.known_by()}"
+        return hashlib.sha256(about.encode()).hexdigest()[:16]
+
     def __str__(self) -> str:
         kind = "x".join(map(str, self.input_shape))
         named = "characters" if self.task == "language" else "classes"

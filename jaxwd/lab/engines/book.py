@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from jaxwd.data import Dataset
 from jaxwd.lab.engines.drive import Ticket
 from jaxwd.lab.engines.outcome import Outcome, Row, Watcher
+from jaxwd.lab.engines.packed import Packed
 from jaxwd.lab.grid import Member
 from jaxwd.lab.provenance import run_key
 
@@ -14,10 +16,17 @@ _ENDED = ("finished", "diverged", "stopped")
 _ABOUT = ("compile_seconds", "images_per_second", "engine")
 _PATIENCE = 0.5
 """Seconds between two looks at members that another process holds."""
+_HELD_BACK = 0.5
+"""Seconds between two writings: rounds of tiny members are a hundred a second."""
+MANY = 10_000
+"""Members from which on their histories are packed."""
 
 
 class Book:
     """The outcomes of a grid, by place; a `Recorder` for the driver.
+
+    Epochs and endings of one round are one transaction, and so are rounds that end
+    within half a second: what a kill takes of them begins anew, as what was under way.
 
     Args:
         members: the grid.
@@ -39,6 +48,9 @@ class Book:
         self.outcomes: dict[int, Outcome] = {}
         self.elsewhere: list[Ticket] = []
         self.engine, self.compile_seconds = "", 0.0
+        self.rows_due: list[tuple[str, Row]] = []
+        self.ends_due: list[tuple[str, Outcome, Row]] = []
+        self.written_at = time.monotonic()
         self.images = [_images(member, data) for member in members]
         self.keys: list[str] = []
         if ledger is None:
@@ -100,24 +112,40 @@ class Book:
     # --- what the driver tells ----------------------------------------------------
 
     def rows(self, rows: Sequence[tuple[Ticket, Row]], seconds: float) -> None:
-        """Write the epochs that ended together, in one transaction."""
-        if self.ledger is not None and rows:
-            self.ledger.epochs([(self.keys[t.place], row) for t, row in rows])
+        """Take in the epochs that ended together."""
+        if self.ledger is not None:
+            self.rows_due += [(self.keys[t.place], row) for t, row in rows]
         self.watcher.rows([(t.place, row) for t, row in rows])
         self.watcher.ticked(seconds, len(rows))
 
     def ended(self, ticket: Ticket, outcome: Outcome) -> None:
-        """Write how a member ended."""
-        self.outcomes[ticket.place] = outcome
+        """Take in how a member ended."""
+        self._keep(ticket.place, outcome)
         if self.ledger is not None:
-            key = self.keys[ticket.place]
-            if outcome.status == "finished":
-                self.ledger.finish(key, self._on_paper(ticket.place, outcome))
-            elif outcome.status == "diverged":
-                self.ledger.diverge(key, outcome.message, outcome.step)
-            else:
-                self.ledger.stop(key, outcome.message)
+            final = self._on_paper(ticket.place, outcome)
+            self.ends_due.append((self.keys[ticket.place], outcome, final))
         self.watcher.ended(ticket.place, outcome, False)
+
+    def settle(self, *, now: bool = False) -> None:
+        """Write what is due, if the last writing is long enough ago, or `now`."""
+        if not now and time.monotonic() - self.written_at < _HELD_BACK:
+            return
+        rows, self.rows_due = self.rows_due, []
+        ends, self.ends_due = self.ends_due, []
+        if rows or ends:
+            with self.ledger.together():
+                self.ledger.epochs(rows)
+                for key, outcome, final in ends:
+                    self._end(key, outcome, final)
+        self.written_at = time.monotonic()
+
+    def _end(self, key: str, outcome: Outcome, final: Row) -> None:
+        if outcome.status == "finished":
+            self.ledger.finish(key, final)
+        elif outcome.status == "diverged":
+            self.ledger.diverge(key, outcome.message, outcome.step)
+        else:
+            self.ledger.stop(key, outcome.message)
 
     def compiled(self, engine: str, lanes: int, seconds: float) -> None:
         """Pass a compilation on."""
@@ -155,9 +183,15 @@ class Book:
         outcome = Outcome(
             recipe, labels, curve, final, message, step, run.status, seconds
         )
-        self.outcomes[place] = outcome
+        self._keep(place, outcome)
         self.watcher.ended(place, outcome, True)
         return True
+
+    def _keep(self, place: int, outcome: Outcome) -> None:
+        if len(self.members) >= MANY:
+            packed: Any = Packed(outcome.history)
+            outcome = replace(outcome, history=packed)
+        self.outcomes[place] = outcome
 
 
 def member_key(member: Member, fingerprint: str, hardware: str | None = None) -> str:

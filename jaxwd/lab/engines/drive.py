@@ -52,6 +52,9 @@ class Recorder(Protocol):
     def ended(self, ticket: Ticket, outcome: Outcome) -> None:
         """Record how a member ended."""
 
+    def settle(self) -> None:
+        """Learn that a round is over: what it recorded belongs together."""
+
     def compiled(self, engine: str, lanes: int, seconds: float) -> None:
         """Record a compilation."""
 
@@ -166,6 +169,7 @@ def _run(
         recorder.rows(fresh, took)
         for lane, outcome in leaving.items():
             recorder.ended(inside[lane], _timed(outcome, inside[lane]))
+        recorder.settle()
         for lane in (*leaving, *paused):
             del inside[lane]
 

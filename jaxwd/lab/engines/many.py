@@ -11,9 +11,9 @@ from jaxwd.lab.engines.choose import chosen
 from jaxwd.lab.engines.drive import Ticket, drive
 from jaxwd.lab.engines.groups import Group, grouped
 from jaxwd.lab.engines.interface import Engine, Job
-from jaxwd.lab.engines.outcome import Outcome, Silent, Watcher
+from jaxwd.lab.engines.outcome import ForTwins, Outcome, Silent, Watcher
 from jaxwd.lab.engines.table import engine as engine_of
-from jaxwd.lab.grid import Member, as_member
+from jaxwd.lab.grid import ALSO, Member, as_member
 from jaxwd.training import Recipe
 from jaxwd.training.loop import check
 
@@ -109,20 +109,17 @@ class Sweep:
             raise InputError("no members; give recipes or a grid of them")
         self.engine, self.chunk, self.data = engine, chunk, data
         self.splits = tuple(splits)
-        self.watcher = watcher or Silent()
         # Equal recipes are one training; each keeps its own labels.
-        first: dict[str, int] = {}
-        self.twin_of = [
-            first.setdefault(m.recipe.digest(), i) for i, m in enumerate(given)
-        ]
-        self.given = given
-        unique = sorted(first.values())
-        self.place_of = {old: new for new, old in enumerate(unique)}
-        self.members = [given[old] for old in unique]
+        twins: dict[str, list[int]] = {}
+        for place, member in enumerate(given):
+            twins.setdefault(member.recipe.digest(), []).append(place)
+        self.given, self.twins = given, list(twins.values())
+        self.watcher = ForTwins(watcher or Silent(), given, self.twins)
+        self.members = [_of_all([given[i] for i in places]) for places in self.twins]
         check_members(self.members, data)
         self.groups = grouped([m.recipe for m in self.members], data)
-        epochs = sum(m.recipe.epochs for m in self.members)
-        self.watcher.begins(len(self.members), epochs, len(self.groups))
+        epochs = sum(m.recipe.epochs for m in given)
+        self.watcher.begins(len(given), epochs, len(self.groups))
         self.book = Book(self.members, data, ledger, self.watcher, hardware)
         self.choices: dict[int, tuple[Job, Engine, int]] = {}
 
@@ -149,16 +146,22 @@ class Sweep:
             return taken
 
         self.book.engine = row.name
-        reached = drive(row, job, width, queue, self.book, until)
+        try:
+            reached = drive(row, job, width, queue, self.book, until)
+        finally:  # also what had ended when somebody pressed Ctrl-C
+            self.book.settle(now=True)
         if reached < width:  # what did not fit will not fit the next time
             self.choices[group.places[0]] = (job, row, reached)
 
     def outcomes(self) -> list[Outcome]:
         """Return the outcomes in the order given, equal recipes included."""
-        return [
-            replace(self.book.outcomes[self.place_of[twin]], labels=member.labels)
-            for member, twin in zip(self.given, self.twin_of, strict=True)
-        ]
+        self.book.settle(now=True)
+        found = {
+            place: replace(self.book.outcomes[number], labels=self.given[place].labels)
+            for number, places in enumerate(self.twins)
+            for place in places
+        }
+        return [found[place] for place in range(len(self.given))]
 
     def _choice(self, group: Group, waiting: list[Ticket]) -> tuple[Job, Engine, int]:
         name = group.places[0]
@@ -173,6 +176,15 @@ class Sweep:
                 width = row.width(len(waiting), self.chunk)
             self.choices[name] = (job, row, width)
         return self.choices[name]
+
+
+def _of_all(members: Sequence[Member]) -> Member:
+    """Return the first of members with one recipe, with the names of the others."""
+    first, *others = members
+    if not others:
+        return first
+    names = [str(dict(m.labels).get("arm") or m) for m in others]
+    return Member(first.recipe, (*first.labels, (ALSO, names)))
 
 
 def check_members(members: Sequence[Member], data: Dataset) -> None:

@@ -1,10 +1,10 @@
 """What became of one member of a grid, and who is told while it runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from jaxwd.lab.grid import Labels
+from jaxwd.lab.grid import Labels, Member
 from jaxwd.training import Recipe
 
 Row = dict[str, Any]
@@ -83,3 +83,36 @@ class Silent:
 
     def ended(self, place: int, outcome: Outcome, reused: bool) -> None:
         """Do nothing."""
+
+
+class ForTwins:
+    """Passes on what is said of trainings, to all members that share them.
+
+    Epochs are told of the first only: they were trained once.
+
+    Args:
+        watcher: knows members by their places in the grid.
+        members: the grid.
+        twins: for each training, the places of its members.
+    """
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        members: Sequence[Member],
+        twins: Sequence[Sequence[int]],
+    ) -> None:
+        self.watcher, self.members, self.twins = watcher, members, twins
+        self.begins, self.compiled = watcher.begins, watcher.compiled
+        self.chosen, self.says = watcher.chosen, watcher.says
+        self.ticked = watcher.ticked
+
+    def rows(self, rows: Sequence[tuple[int, Row]]) -> None:
+        """Pass epochs on."""
+        self.watcher.rows([(self.twins[number][0], row) for number, row in rows])
+
+    def ended(self, place: int, outcome: Outcome, reused: bool) -> None:
+        """Pass an ending on, to every member with its own labels."""
+        for given in self.twins[place]:
+            own = replace(outcome, labels=self.members[given].labels)
+            self.watcher.ended(given, own, reused)

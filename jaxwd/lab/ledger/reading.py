@@ -56,6 +56,11 @@ class Run:
         """Say whether nothing is left to do."""
         return self.status in ENDED
 
+    @property
+    def arms(self) -> list[str]:
+        """Return its arm and those that share the run, since their recipe is equal."""
+        return [self.arm, *self.labels.get("also", ())]
+
 
 def _sound(run: Run) -> bool:
     """Say whether every field is of its kind, whoever wrote the file."""

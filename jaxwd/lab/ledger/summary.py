@@ -48,11 +48,13 @@ def summary(ledger: Reader) -> Iterator[Any]:
     table = Table(box=None, pad_edge=False)
     for head in ("arm", *states, "best", "of"):
         table.add_column(head, justify="left" if head in ("arm", "of") else "right")
-    for arm in dict.fromkeys(run.arm for run in runs):
-        mine = [run for run in runs if run.arm == arm]
+    for arm in dict.fromkeys(arm for run in runs for arm in run.arms):
+        mine = [run for run in runs if arm in run.arms]
         counts, top = Counter(run.status for run in mine), best(mine)
         found = ("", "") if top is None else (f"{top.value:.4f}", _named(top.run))
-        cells = (arm or "–", *(str(counts[s]) for s in states), *found)
+        shared = {run.arm for run in mine} - {arm}
+        name = f"{arm} (runs of {', '.join(sorted(shared))})" if shared else arm
+        cells = (name or "–", *(str(counts[s]) for s in states), *found)
         table.add_row(*map(Text, cells))  # a name in brackets is no style
     if runs:
         yield table
@@ -72,7 +74,7 @@ def summary(ledger: Reader) -> Iterator[Any]:
 
 def _named(run: Run) -> str:
     """Return what tells a run from its neighbours."""
-    labels = [f"{path}={value}" for path, value in run.labels.items()]
+    labels = [f"{p}={value}" for p, value in run.labels.items() if p != "also"]
     seeded = [] if "seed" in run.labels else [f"seed {run.seed}"]
     return ", ".join(labels + seeded)
 

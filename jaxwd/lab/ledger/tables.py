@@ -70,6 +70,18 @@ def export(ledger: "Reader", to: pathlib.Path, *, epochs: bool = False) -> int:
     return len(found)
 
 
+def flattened(path: str, value: Any) -> Row:
+    """Return nested dicts, and options given as pairs, as one dict by dotted path."""
+    if path.endswith("_options") and isinstance(value, list):
+        value = dict(value)
+    if not isinstance(value, dict):
+        return {path: _cell(value)}
+    flat: Row = {}
+    for name, inner in value.items():
+        flat |= flattened(f"{path}.{name}" if path else name, inner)
+    return flat
+
+
 def needed(package: str, extra: str = "") -> Any:
     """Return an optional package; say how to get it where it is not installed."""
     try:
@@ -85,25 +97,13 @@ def _of_run(run: "Run") -> Row:
     row: Row = {"key": run.key, "arm": run.arm, "seed": run.seed}
     row |= {"status": run.status, "message": run.message, "step": run.step}
     row |= {f"label.{path}": _cell(value) for path, value in run.labels.items()}
-    row |= _flat("recipe", {k: v for k, v in run.recipe.items() if k != "seed"})
-    return row | _flat("final", run.outcome or {})
+    row |= flattened("recipe", {k: v for k, v in run.recipe.items() if k != "seed"})
+    return row | flattened("final", run.outcome or {})
 
 
 def _of_epoch(run: "Run") -> Row:
     row: Row = {"key": run.key, "arm": run.arm, "seed": run.seed}
     return row | {f"label.{path}": _cell(value) for path, value in run.labels.items()}
-
-
-def _flat(path: str, value: Any) -> Row:
-    """Return nested dicts, and options given as pairs, as one dict by dotted path."""
-    if path.endswith("_options") and isinstance(value, list):
-        value = dict(value)
-    if not isinstance(value, dict):
-        return {path: _cell(value)}
-    flat: Row = {}
-    for name, inner in value.items():
-        flat |= _flat(f"{path}.{name}", inner)
-    return flat
 
 
 def _cell(value: Any) -> Any:

@@ -17,16 +17,26 @@ function firstShown(curves) {
   order.slice(0, Math.min(HUES.length, curves.length > HUES.length ? 6 : 7)).forEach(place);
 }
 
-function swatch(slot) {
+const SHAPES = {
+  circle: '<circle cx="13" cy="6" r="3.5"/>', square: '<path d="M9.5 2.5h7v7h-7z"/>',
+  diamond: '<path d="M13 1.5l4.5 4.5-4.5 4.5-4.5-4.5z"/>',
+  "triangle-up": '<path d="M13 2l4 7h-8z"/>', "triangle-down": '<path d="M13 10l-4-7h8z"/>',
+  cross: '<path d="M11.5 2h3v2.5h2.5v3h-2.5v2.5h-3v-2.5h-2.5v-3h2.5z"/>',
+  star: '<path d="M13 1l1.5 3.2 3.5.4-2.6 2.4.7 3.4-3.1-1.7-3.1 1.7.7-3.4-2.6-2.4 3.5-.4z"/>',
+  x: '<path d="M9.5 2.5l7 7m0-7l-7 7" stroke-width="2"/>',
+};
+
+// What stands for a trace beside its name: no text of anybody's is in it.
+function swatch(color, dash, mark) {
   const dashes = { solid: "", dash: "6 4", dashdot: "7 3 2 3", dot: "2 3" };
-  const line = `<line x1="1" y1="6" x2="25" y2="6" stroke="${hue(slot)}" stroke-width="2.5" stroke-dasharray="${dashes[DASHES[slot % 4]]}"/>`;
-  return `<svg width="26" height="12" aria-hidden="true">${line}</svg>`;
+  const line = dash ? `<path d="M1 6h24" stroke-width="2.5" stroke-dasharray="${dashes[dash]}"/>` : "";
+  return `<svg width="26" height="12" aria-hidden="true" stroke="${color}" fill="${color}">${line}${SHAPES[mark] || ""}</svg>`;
 }
 
 function drawChips(curves) {
   for (const chip of document.querySelectorAll(".chip")) {
     const slot = shown.get(Number(chip.dataset.curve));
-    chip.querySelector("span").innerHTML = slot === undefined ? "" : swatch(slot); // no names in it
+    chip.querySelector("span").innerHTML = slot === undefined ? "" : swatch(hue(slot), DASHES[slot % 4]);
   }
   const count = document.getElementById("count");
   if (count) count.textContent = `${shown.size} of ${curves.length} shown`;

@@ -39,7 +39,7 @@ function drawLines(grids) {
   const tops = grids.lines.map(top);
   const order = grids.lines.map((_, i) => i).filter((i) => tops[i] !== null);
   order.sort((a, b) => better(metric, tops[b], tops[a]));
-  // The best lines are shown and have a colour each; the others wait in the legend.
+  // The best lines are shown and have a colour each; the others wait for their buttons.
   const first = new Set(order.length ? order.slice(0, HUES.length) : grids.lines.keys());
   const slots = new Map();
   for (const i of [...grids.lines.keys()].sort((a, b) => first.has(b) - first.has(a) || a - b)) slots.set(i, slots.size);
@@ -50,7 +50,7 @@ function drawLines(grids) {
     return {
       x: line.x.map((v) => spot(grids.x, v)), y: mean, name: escaped(short(line.name, 40)),
       mode: grids.dense ? "lines+markers" : "markers", connectgaps: false,
-      visible: first.has(i) ? true : "legendonly",
+      visible: pressed.get(i) ?? first.has(i),
       line: { color, width: 2, dash: DASHES[Math.floor(slot / HUES.length) % 4] },
       marker: { color, size: 7, symbol: MARKS[slot % MARKS.length] },
       error_y: { type: "data", array: half.map((h) => h ?? 0), color, thickness: 1.2, width: 4 },
@@ -64,23 +64,64 @@ function drawLines(grids) {
   if (lost.length) {
     traces.push({
       x: lost.map((p) => p.x), y: lost.map(() => 0.02), yaxis: "y2", mode: "markers", name: "diverged", cliponaxis: false,
+      visible: pressed.get(traces.length) ?? true,
       marker: { symbol: "x", size: 8, color: ink("soft") },
       customdata: lost.map((p) => `${escaped(short(p.name, 60))}, ${grids.x.name} ${number(p.value)}: ${p.n} diverged`),
       hovertemplate: "%{customdata}<extra></extra>",
     });
   }
-  const many = traces.length > 1;
-  const rows = many && (narrow.matches || printing) ? Math.ceil(traces.length / (printing ? 3 : 1)) : 0;
+  drawKeys("lines", traces, [...grids.lines.map((line) => short(line.name, 40)), "diverged"]);
   plot("lines", traces, layout(metric.label, {
-    wide: true, height: (printing ? 320 : 400) + 20 * rows, hovermode: "closest", showlegend: many,
-    legend: rows
-      ? { orientation: "h", yref: "container", y: 0, yanchor: "bottom", font: { size: 11 } }
-      : { x: 1.01, y: 1, font: { size: 12 } },
+    wide: true, height: printing ? 320 : 400, hovermode: "closest", showlegend: false,
     margin: { l: 56 },
     xaxis: scale(grids.x),
     yaxis: { zeroline: false },
     yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
   }));
+}
+
+// Plotly's legend knows no keyboard: a button for each trace hides and shows it instead.
+const pressed = new Map(); // index of a trace → whether somebody wants it shown
+
+function drawKeys(id, traces, names) {
+  const box = document.getElementById(`${id}-keys`);
+  if (!box.children.length && traces.length > 1) {
+    if (traces.length > HUES.length) {
+      box.append(keyForAll(id, "All", true), keyForAll(id, "None", false));
+    }
+    const order = [...traces.keys()].sort((a, b) => traces[b].visible - traces[a].visible || a - b);
+    for (const i of order) box.append(key(id, i));
+  }
+  for (const button of box.querySelectorAll(".key")) {
+    const { line, marker, visible } = traces[button.dataset.trace];
+    button.innerHTML = swatch(marker.color, line?.dash, marker.symbol);
+    button.append(names[button.dataset.trace]);
+    button.setAttribute("aria-pressed", String(visible));
+  }
+}
+
+function key(id, index) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "key";
+  button.dataset.trace = index;
+  button.addEventListener("click", () => show(id, [button], button.getAttribute("aria-pressed") !== "true"));
+  return button;
+}
+
+function keyForAll(id, text, wanted) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = text;
+  button.addEventListener("click", () => show(id, [...button.parentElement.querySelectorAll(".key")], wanted));
+  return button;
+}
+
+function show(id, buttons, wanted) {
+  const indices = buttons.map((button) => Number(button.dataset.trace));
+  for (const index of indices) pressed.set(index, wanted);
+  for (const button of buttons) button.setAttribute("aria-pressed", String(wanted));
+  Plotly.restyle(id, { visible: wanted }, indices);
 }
 
 const CIVIDIS = [

@@ -111,10 +111,17 @@ function number(value, digits = 4) {
 function plot(id, traces, look) {
   const config = {
     responsive: true, displaylogo: false, displayModeBar: !narrow.matches && !printing,
-    modeBarButtons: [["toImage", "resetScale2d"]],
-    toImageButtonOptions: { format: "svg", filename: id },
+    modeBarButtons: [[{ name: "Save as SVG", icon: Plotly.Icons.camera, click: (chart) => save(chart, id) }, "resetScale2d"]],
   };
   return Plotly.react(document.getElementById(id), traces, look, config);
+}
+
+// A picture that leaves the page takes the names of its lines along.
+async function save(chart, id) {
+  const named = chart.data.filter((t) => t.name && t.visible !== false && t.showlegend !== false).length > 1;
+  if (named) await Plotly.relayout(chart, { showlegend: true });
+  await Plotly.downloadImage(chart, { format: "svg", filename: id });
+  if (named) await Plotly.relayout(chart, { showlegend: false });
 }
 
 // 1, 2, 5 in every decade in plain numbers, or 1 alone where decades are many.

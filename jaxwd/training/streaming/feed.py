@@ -61,12 +61,19 @@ class Feed:
 
     def take(self, steps: int) -> Batch:
         """Return the next batches, stacked, on the host."""
+        first = self._step()
+        piece = Batch(*(np.empty((steps, *x.shape), x.dtype) for x in first))
+        for i in range(steps):
+            for whole, part in zip(piece, self._step() if i else first, strict=True):
+                whole[i] = part  # and nothing else holds it
+        self.state = self._iterator.get_state()
+        return piece
+
+    def _step(self) -> Split:
         try:
-            found = [next(self._iterator) for _ in range(steps)]
+            return next(self._iterator)
         except InputError as error:  # grain adds notes on its own frames
             raise InputError(str(error)) from None
-        self.state = self._iterator.get_state()
-        return Batch(*(np.stack(side) for side in zip(*found, strict=True)))
 
     def close(self) -> None:
         """End the threads that read ahead."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxwd.losses import task
 from jaxwd.training.arrays import Arrays, Stats
 from jaxwd.training.functions import functions
-from jaxwd.training.parallel import Layout
+from jaxwd.training.parallel import Layout, require_parts
 from jaxwd.training.parts import model_of
 from jaxwd.training.precision import cast
 from jaxwd.training.recipe import Numbers, Recipe
@@ -62,46 +62,48 @@ def compile_streamed(
         spread: the layout over devices.
         one: arrays of one example as `jax.ShapeDtypeStruct`.
     """
-    pure = functions(
-        structure, task_name, outputs, examples, axis=spread.axis, local=spread.local
-    )
+    require_parts(structure.batch_size, structure.accumulate, spread.devices)
+    pure = functions(structure, task_name, outputs, examples, axis=spread.axis)
     number = jax.ShapeDtypeStruct((), jnp.float32)
     numbers = spread.abstract(Numbers(number, number, number))
     root = spread.abstract(jax.eval_shape(lambda: jax.random.key(0)))
-    state = spread.abstract(jax.eval_shape(pure.init, root, numbers, one))
+    state = spread.abstract_state(jax.eval_shape(pure.init, root, numbers, one))
     stats = Stats(one.mean, one.scale)
 
     def batches(length: int, size: int) -> Batch:
         def longer(x: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((length, size, *x.shape[1:]), x.dtype)
 
-        return spread.abstract(Batch(*map(longer, one.train)))
-
-    def local_steps(state, numbers, root, batches, stats):
-        own = jax.tree.map(spread.local, batches)
-        return pure.steps(state, numbers, root, own, stats)
+        return spread.abstract_batch(Batch(*map(longer, one.train)))
 
     @functools.cache
     def steps(length: int) -> Callable:
         given = batches(length, structure.batch_size)
-        return spread.spread(local_steps, 0, state, numbers, root, given, stats)
+        return spread.spread(pure.steps, 0, state, numbers, root, given, stats)
 
-    measure = measuring(structure, task_name, outputs)
+    measure = measuring(structure, task_name, outputs, spread.axis)
     total = spread.abstract(Totals(number, number))
 
     @functools.cache
     def evaluate(length: int, size: int) -> Callable:
-        counts = spread.abstract(jax.ShapeDtypeStruct((length, size), jnp.float32))
-        return spread.once(
-            measure, state.measured, state.model_state, total,
+        counts = jax.ShapeDtypeStruct((length, size), jnp.float32)
+        counts = spread.abstract_batch(counts)
+        return spread.spread(
+            measure, None, state.measured, state.model_state, total,
             batches(length, size), counts, stats,
         )  # fmt: skip
 
-    return StreamProgram(spread.once(pure.init, root, numbers, one), steps, evaluate)
+    init = spread.once(pure.init, root, numbers, one, out=state)
+    return StreamProgram(init, steps, evaluate)
 
 
-def measuring(structure: Recipe, task_name: str, outputs: int) -> Callable[..., Totals]:
-    """Return the function that adds some batches to the totals of an evaluation."""
+def measuring(
+    structure: Recipe, task_name: str, outputs: int, axis: str | None = None
+) -> Callable[..., Totals]:
+    """Return the function that adds some batches to the totals of an evaluation.
+
+    With an axis it sees its device's rows of each batch, and adds those of all.
+    """
     model, score = model_of(structure, outputs), task(task_name)
 
     def measure(
@@ -124,6 +126,10 @@ def measuring(structure: Recipe, task_name: str, outputs: int) -> Callable[..., 
             hits = jnp.sum(counts * score.score(outputs, raw.targets))
             return Totals(totals.loss + loss, totals.score + hits), None
 
-        return jax.lax.scan(add, totals, (batches, counts))[0]
+        if axis is None:
+            return jax.lax.scan(add, totals, (batches, counts))[0]
+        none = jax.tree.map(jnp.zeros_like, totals)
+        own = jax.lax.scan(add, none, (batches, counts))[0]
+        return jax.tree.map(jnp.add, totals, jax.lax.psum(own, axis))
 
     return measure

@@ -1,5 +1,6 @@
 """All that is fixed before the first step of a streamed training."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,13 +97,12 @@ def set_up(
     row_bytes = int(first.inputs.nbytes)
     share = recipe.batch_size // reading.processes
     most = most_steps(share * row_bytes, reading.piece_bytes)
-    together = spread.devices * reading.processes
     turns = {}
     for part in _EVALUATED:
         source = getattr(data, part)
-        # On one device the batches of `run`, so that sums have its bits.
-        size = min(_EVALUATE_BATCH, len(source)) if together == 1 else _EVALUATE_BATCH
-        size = -(-size // together) * together
+        # The batches of `run`, so that sums have its bits.
+        size = min(_EVALUATE_BATCH, len(source))
+        size = math.ceil(size / spread.devices) * spread.devices
         turns[part] = turn_of(source, size, row_bytes, reading)
     began = time.perf_counter()
     program = compile_streamed(
@@ -114,7 +114,7 @@ def set_up(
     for turn in turns.values():
         program.evaluate(turn.length, turn.batch)
     seconds = time.perf_counter() - began
-    state = spread.place(program.init(root, numbers, one))
+    state = program.init(root, numbers, one)
     stats = Stats(one.mean, one.scale)
     return Setup(recipe, data, spread, reading, every, steps, most, turns, program,
                  numbers, root, stats, state, seconds)  # fmt: skip

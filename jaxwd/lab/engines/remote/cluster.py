@@ -23,7 +23,8 @@ class Cluster:
         address: `host:port` or `auto`; None is `$RAY_ADDRESS`, else a Ray that is
             started on this machine, reachable from it alone, and ended at the end.
         max_in_flight: the most chunks handed out at a time, so the most workers;
-            None as many as there is room for.
+            None as many as there is room for. On a cluster that grows by itself give it:
+            so many workers are asked for.
         worker_cpus: cores that Ray counts for each worker; a fraction is allowed.
         worker_gpus: GPUs of each; a fraction shares one, its memory too.
         worker_engine: how a worker trains its members: a row of

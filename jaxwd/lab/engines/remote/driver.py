@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,8 @@ class Driver:
         number, scheduler = chunk.group, self.scheduler
         group = self.sweep.groups[number]
         recipes = [(p, self.sweep.members[p].recipe) for p in chunk.places]
-        workers = max(min(scheduler.wanted, self.staff.room), 1)
+        room = max(self.staff.room, len(self.pool.actors))
+        workers = max(min(scheduler.wanted, room), 1)
         return say.Order(
             number,
             group._replace(places=[]),
@@ -258,10 +259,13 @@ class Driver:
         if message:
             self.book.says(message)
 
-    def _together(self) -> Any:
-        """Return a block whose writes are one transaction of the ledger."""
+    @contextlib.contextmanager
+    def _together(self) -> Iterator[None]:
+        """Make what is written in the block one transaction of the ledger."""
         ledger = self.ledger
-        return contextlib.nullcontext() if ledger is None else ledger.together()
+        with contextlib.nullcontext() if ledger is None else ledger.together():
+            yield
+            self.book.settle(now=True)
 
 
 def _outcome(ticket: Ticket, status: str, message: str) -> Outcome:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -113,7 +114,8 @@ class Pool:
             InputError: a worker with other code, or that refuses its members.
         """
         by_answer = {a.answer: w for w, a in self.actors.items() if a.answer}
-        if not by_answer:
+        if not by_answer:  # nodes may come yet
+            time.sleep(seconds)
             return
         answers = list(by_answer)
         heard, _ = self.ray.wait(answers, num_returns=1, timeout=seconds)

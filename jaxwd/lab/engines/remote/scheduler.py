@@ -23,6 +23,9 @@ class Scheduler:
         epochs: number of the group → epochs of one of its members.
         rules: how.
         claim: asked for members before a worker gets them for the first time.
+
+    Attributes:
+        busy: how many workers have a chunk.
     """
 
     def __init__(
@@ -38,7 +41,8 @@ class Scheduler:
         self.holds: dict[Worker, int] = {}
         self.ours: set[int] = set()
         self.losses: dict[int, list[int]] = {}
-        self.fruitless, self.most_workers = 0, 0
+        self.fruitless, self.most_workers, self.busy = 0, 0, 0
+        self._looked, self._seconds = 0, 0.0
 
     # --- asked ------------------------------------------------------------------------
 
@@ -46,11 +50,6 @@ class Scheduler:
     def left(self) -> int:
         """Return how many members wait."""
         return sum(queue.left for queue in self.queues.values())
-
-    @property
-    def busy(self) -> int:
-        """Return how many workers have a chunk."""
-        return sum(queue.busy for queue in self.queues.values())
 
     @property
     def over(self) -> bool:
@@ -86,6 +85,7 @@ class Scheduler:
             else:
                 queue.scouting = True
             queue.busy += 1
+            self.busy += 1
             self.holds[worker] = number
             self.chunks[worker] = chunk = Chunk(number, places, now)
             return chunk
@@ -192,6 +192,7 @@ class Scheduler:
         chunk = self._chunk(worker)
         queue = self.queues[chunk.group]
         queue.busy -= 1
+        self.busy -= 1
         if not chunk.places:
             queue.scouting = False
         return chunk
@@ -232,8 +233,12 @@ class Scheduler:
         )
 
     def _waiting(self) -> float:
-        mean = self._mean_cost()
-        return sum(queue.seconds(mean) for queue in self.queues.values())
+        """Return the worker-seconds that wait; with many groups not always the newest."""
+        if self._looked % (1 + len(self.queues) // 50) == 0:
+            mean = self._mean_cost()
+            self._seconds = sum(queue.seconds(mean) for queue in self.queues.values())
+        self._looked += 1
+        return self._seconds
 
     def _mean_cost(self) -> float:
         known = [q.cost for q in self.queues.values() if q.cost is not None]

@@ -46,7 +46,11 @@ class Staff:
         now = time.monotonic()
         if now > self.looked + _LOOKS:
             self.looked, self.room = now, self.pool.room()
-        for _ in range(min(wanted, self.room) - len(self.pool.actors)):
+        # A cluster that grows does so for workers that wait, so all that may be are asked
+        # for where their number is bounded.
+        asks = self.cluster.max_in_flight and self.cluster.where is not None
+        most = wanted if asks else min(wanted, self.room)
+        for _ in range(most - len(self.pool.actors)):
             self.pool.start()
         if self.room or not wanted or self.pool.actors:
             return ""

@@ -57,6 +57,9 @@ class Outbox:
             )
         )
 
+    def settle(self) -> None:
+        """Do nothing: the driver writes what arrives together."""
+
     def compiled(self, engine: str, lanes: int, seconds: float) -> None:
         """Tell of a compilation."""
         self.waiting.put(Compiled(engine, lanes, seconds))
