@@ -15,7 +15,8 @@ def main(name: str, seconds: str) -> None:
 
     atheris: Any = importlib.import_module("atheris")
 
-    with atheris.instrument_imports(include=["jaxwd"], enable_loader_override=False):
+    coverage = atheris.instrument_imports  # pyright: ignore[reportAttributeAccessIssue]
+    with coverage(include=["jaxwd"], enable_loader_override=False):
         from fuzz_parts.properties import PROPERTIES
     check = PROPERTIES[name].hypothesis.fuzz_one_input  # type: ignore[attr-defined]
     # An input that takes longer than this hangs.

@@ -1,0 +1,134 @@
+"""SIGKILL at random moments: what has finished stays, and the end is the same."""
+
+import json
+import pathlib
+import time
+
+from faults_parts.stage import Observed, Stage, canonical, compared
+
+KILLS = {"train": 22, "run": 16, "sweep": 16}
+SHORT = {"train": 3, "run": 2, "sweep": 2}
+
+
+def trained(folder: pathlib.Path, out: pathlib.Path, epochs: int) -> None:
+    """Train with checkpoints in `folder` and write all that came out, as text."""
+    import jax
+    import numpy as np
+
+    import jaxwd as wd
+    from jaxwd import runtime
+
+    runtime.setup("cpu")
+    recipe = wd.Recipe(
+        dataset="friedman", model="mlp", model_options=(("hidden", (16,)),),
+        optimizer="adam", learning_rate=0.01, schedule="cosine", epochs=epochs,
+        decay=wd.decoupled(1e-2),
+    )  # fmt: skip
+    result = wd.run(recipe, checkpoints=folder)
+    history = [
+        {k: v for k, v in row.items() if k != "seconds"} for row in result.history
+    ]
+    leaves = [np.asarray(x).tobytes().hex() for x in jax.tree.leaves(result.params)]
+    half = out.with_suffix(".half")
+    half.write_text(json.dumps([history, leaves]))
+    half.replace(out)
+
+
+def training(stage: Stage) -> Observed:
+    """`jaxwd.run(…, checkpoints=)`."""
+    epochs = 12 if stage.short else 40
+    wanted, seconds = _reference(stage, epochs)
+    left = (SHORT if stage.short else KILLS)["train"]
+    found = Observed(left, "")
+    rounds = 0
+    while left:
+        folder, out = stage.fresh("checkpoints"), stage.fresh("result")
+        rounds += 1
+        while True:
+            child = stage.fork(lambda: trained(folder, out, epochs))  # noqa: B023
+            moment = stage.draw.uniform(0.2, 1.1) * seconds
+            if left and child.wait(moment) is None:
+                child.kill()
+                left -= 1
+                continue
+            code = child.end()
+            seconds = min(seconds, time.monotonic() - child.began)
+            if code != 0:
+                found.wrong.append(
+                    f"a training that goes on failed: {child.said[-500:]}"
+                )
+            break
+        found.lost += not out.exists()
+        found.changed += out.exists() and out.read_text() != wanted
+        if found.wrong:
+            break
+    found.said = (
+        f"{found.tried} kills in {rounds} trainings of {epochs} epochs; weights and every "
+        "epoch's metrics compared bit for bit"
+    )
+    return found
+
+
+def _reference(stage: Stage, epochs: int) -> tuple[str, float]:
+    for _ in range(1 if stage.short else 2):
+        out, folder = stage.fresh("result"), stage.fresh("checkpoints")
+        child = stage.fork(lambda: trained(folder, out, epochs))  # noqa: B023
+        if child.end() != 0:
+            raise RuntimeError(child.said)
+    return out.read_text(), time.monotonic() - child.began
+
+
+def run(stage: Stage) -> Observed:
+    """`jaxwd run`."""
+    return _command(stage, "run")
+
+
+def sweep(stage: Stage) -> Observed:
+    """`jaxwd sweep`."""
+    return _command(stage, "sweep")
+
+
+def _command(stage: Stage, name: str) -> Observed:
+    wanted, seconds = reference(stage, name)
+    left = (SHORT if stage.short else KILLS)[name]
+    found = Observed(left, "")
+    rounds = 0
+    while left and not found.wrong:
+        out = stage.fresh()
+        rounds += 1
+        while True:
+            child = stage.command(stage.words(name, out))
+            if left and child.wait(stage.draw.uniform(0.1, 1.1) * seconds) is None:
+                child.kill()
+                left -= 1
+                continue
+            code = child.end()
+            seconds = min(seconds, time.monotonic() - child.began)
+            if code != 0:
+                found.wrong.append(f"went on and failed: {child.said[-500:]}")
+            break
+        lost, changed = compared(canonical(out), wanted)
+        found.lost += lost
+        found.changed += changed
+    runs = len(wanted.splitlines())
+    found.said = (
+        f"{found.tried} kills in {rounds} × {runs} runs; ledgers compared as text without "
+        "times"
+    )
+    return found
+
+
+_known: dict[str, tuple[str, float]] = {}
+
+
+def reference(stage: Stage, name: str) -> tuple[str, float]:
+    """Return the ledger of an uninterrupted command as text, and how long it takes."""
+    if name not in _known:
+        # The second has its programs in the cache, as those that are killed will have.
+        for _ in range(1 if stage.short else 2):
+            out = stage.fresh("reference")
+            child = stage.command(stage.words(name, out))
+            if child.end() != 0:
+                raise RuntimeError(child.said)
+        _known[name] = canonical(out), time.monotonic() - child.began
+    return _known[name]
