@@ -15,6 +15,7 @@ import jaxwd as wd
 from jaxwd import cli, train_command
 from jaxwd.export import read_weights
 from jaxwd.lab.ledger import Ledger
+from jaxwd.training.checkpoints import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
 DIGITS = shlex.split(
@@ -104,16 +105,19 @@ def test_without_out_equal_flags_go_to_one_folder_and_others_to_another(train):
 def test_a_signal_ends_it_behind_the_epoch_and_the_same_command_goes_on(
     number, code, train, capsys, monkeypatch
 ):
-    seen = []
-    usual = train_command._Watcher.epoch
+    seen, saving, telling = [], Checkpoints.save, train_command._Watcher.epoch
 
-    def interrupted(self, arm, seed, row):
+    def save(self, step, *given):
+        if (step, len(seen)) == (12, 1):
+            signal.raise_signal(number)  # within epoch 2, which is not saved yet
+        saving(self, step, *given)
+
+    def epoch(self, arm, seed, row):
         seen.append(row["epoch"])
-        if row["epoch"] == 2 and len(seen) == 2:
-            signal.raise_signal(number)
-        usual(self, arm, seed, row)
+        telling(self, arm, seed, row)
 
-    monkeypatch.setattr(train_command._Watcher, "epoch", interrupted)
+    monkeypatch.setattr(Checkpoints, "save", save)
+    monkeypatch.setattr(train_command._Watcher, "epoch", epoch)
     before = signal.getsignal(number)
     assert train("--out", "my runs") == code
     assert signal.getsignal(number) == before
