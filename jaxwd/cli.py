@@ -198,7 +198,7 @@ ELSEWHERE = {
     "compare": "jaxwd.lab.compare_command",
     "sweep": "jaxwd.lab.sweep",
     "ledger": "jaxwd.lab.ledger.command",
-    "train": "jaxwd.train_command",
+    "train": "jaxwd.train.command",
     "report": "jaxwd.report.command",
 }
 

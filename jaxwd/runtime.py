@@ -32,6 +32,20 @@ def setup(
     Raises:
         InputError: unknown device, or one this machine or installation does not have.
     """
+    prepare(device, cache=cache, cpu_devices=cpu_devices)
+    return started(device)
+
+
+def prepare(
+    device: str = "auto", *, cache: bool = True, cpu_devices: int | None = None
+) -> None:
+    """Do what `setup` does before JAX starts, for what has to come in between.
+
+    Such as joining other processes.
+
+    Raises:
+        InputError: unknown device.
+    """
     if device not in DEVICES:
         raise unknown("device", device, DEVICES)
     import jax
@@ -48,6 +62,16 @@ def setup(
     if cpu_devices is not None and not (said or "JAX_NUM_CPU_DEVICES" in os.environ):
         with contextlib.suppress(RuntimeError):  # JAX has started
             jax.config.update("jax_num_cpu_devices", cpu_devices)
+
+
+def started(device: str = "auto") -> str:
+    """Start JAX and return the device in words.
+
+    Raises:
+        InputError: a device that this machine or installation does not have.
+    """
+    import jax
+
     # JAX prefers an accelerator where it finds one, so no platform has to be forced.
     try:
         found = jax.devices()

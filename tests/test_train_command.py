@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import jaxwd as wd
-from jaxwd import cli, train_command
+from jaxwd import cli
 from jaxwd.export import read_weights
 from jaxwd.lab.ledger import Ledger
+from jaxwd.train.watching import Watcher
 from jaxwd.training.checkpoints import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -105,7 +106,7 @@ def test_without_out_equal_flags_go_to_one_folder_and_others_to_another(train):
 def test_a_signal_ends_it_behind_the_epoch_and_the_same_command_goes_on(
     number, code, train, capsys, monkeypatch
 ):
-    seen, saving, telling = [], Checkpoints.save, train_command._Watcher.epoch
+    seen, saving, telling = [], Checkpoints.save, Watcher.epoch
 
     def save(self, step, *given):
         if (step, len(seen)) == (12, 1):
@@ -117,7 +118,7 @@ def test_a_signal_ends_it_behind_the_epoch_and_the_same_command_goes_on(
         telling(self, arm, seed, row)
 
     monkeypatch.setattr(Checkpoints, "save", save)
-    monkeypatch.setattr(train_command._Watcher, "epoch", epoch)
+    monkeypatch.setattr(Watcher, "epoch", epoch)
     before = signal.getsignal(number)
     assert train("--out", "my runs") == code
     assert signal.getsignal(number) == before
@@ -142,7 +143,7 @@ def test_a_second_signal_ends_it_at_once(train, capsys, monkeypatch):
         signal.raise_signal(signal.SIGTERM)
         raise AssertionError("the second should have ended it")
 
-    monkeypatch.setattr(train_command._Watcher, "epoch", twice)
+    monkeypatch.setattr(Watcher, "epoch", twice)
     assert train("--out", "mine") == 143
     assert "resume with: jaxwd train" in capsys.readouterr().err
 

@@ -1,0 +1,1 @@
+"""`jaxwd train`: one training, long or short, in one process or many."""

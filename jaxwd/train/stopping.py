@@ -1,0 +1,69 @@
+"""Ctrl-C and SIGTERM in a long training: it ends behind the epoch, and goes on later."""
+
+import signal
+import sys
+import threading
+from typing import Any
+
+from jaxwd.train.together import alike
+
+
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM; `guarded` lets it pass."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+class Stopping:
+    """What to do at Ctrl-C and SIGTERM: the first ends the training behind this epoch.
+
+    While nothing is trained, and at the second one, it ends at once. The save under way
+    is waited for in any case.
+
+    Attributes:
+        training: whether there is an epoch under way.
+        begun: whether there is something to go on with.
+        agreed: whether all processes of the job stop here.
+    """
+
+    def __init__(self) -> None:
+        self.training = self.begun = self.agreed = False
+        self._asked = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Stopping":
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        """Take the signals; again where something else has taken them since.
+
+        JAX does when processes join: it would note a SIGTERM and go on.
+        """
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before = signal.signal(number, self._got)
+                self._before.setdefault(number, before)
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def check(self) -> None:
+        """Raise `Stopped` where somebody asked for it, in any process of the job."""
+        self._asked = alike(self._asked)
+        if self._asked:
+            self.agreed = True
+            raise Stopped(self._asked)
+
+    def _got(self, number: int, _: object) -> None:
+        if self._asked or not self.training:
+            raise Stopped(number)
+        self._asked = number
+        print(
+            f"\n{signal.Signals(number).name}: stopping behind this epoch, a second "
+            "one stops at once",
+            file=sys.stderr,
+        )
