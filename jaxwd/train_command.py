@@ -94,9 +94,7 @@ def command(words: list[str]) -> int:
 
 def execute(flags: TrainFlags, stopping: "Stopping") -> Any:
     """Train with given flags and return the result, None where it stood in the ledger."""
-    from rich.console import Console
-
-    from jaxwd import runtime
+    from jaxwd import runtime, terminal
     from jaxwd.lab.experiment import check_recipe, decayed_leaves
     from jaxwd.lab.ledger import FILE, Ledger, writable_folder
     from jaxwd.lab.study import Arm, run_study
@@ -105,7 +103,7 @@ def execute(flags: TrainFlags, stopping: "Stopping") -> Any:
     from jaxwd.training import run, run_streamed
     from jaxwd.training.parallel import layout
 
-    console = Console(soft_wrap=True)  # paths and commands are copied from it
+    console = terminal.console(soft_wrap=True)  # paths and commands are copied from it
     spread = flags.devices if flags.layout != Flags.layout else None
     device = runtime.setup(flags.device, cache=flags.cache, cpu_devices=spread)
     data = _data(flags)
