@@ -99,7 +99,7 @@ def execute(flags: TrainFlags, stopping: "Stopping") -> Any:
     from jaxwd.lab.ledger import FILE, Ledger, writable_folder
     from jaxwd.lab.study import Arm, run_study
     from jaxwd.losses import task
-    from jaxwd.report.folder import note
+    from jaxwd.report.noted import note
     from jaxwd.training import run, run_streamed
     from jaxwd.training.parallel import layout
 
@@ -120,7 +120,8 @@ def execute(flags: TrainFlags, stopping: "Stopping") -> Any:
     arm, score = Arm(ARM, recipe), task(data.task).score_name
     examples = {ARM: recipe.train_examples or data.train.examples}
     mask = decayed_leaves([arm], data)
-    note(folder, str(recipe), [arm], str(data), examples, score, mask)
+    asked = (str(recipe), [arm], str(data), examples, score, mask)
+    note(folder, *asked, seeds=[recipe.seed])
     results = []
 
     def train(recipe: Any, data: Any, **how: Any) -> Any:

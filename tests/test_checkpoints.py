@@ -134,6 +134,19 @@ def test_another_number_of_devices_goes_on_to_rounding(folder):
     )
 
 
+def test_a_run_returns_when_its_last_epoch_is_on_disk(folder, monkeypatch):
+    usual = files.commit
+
+    def slow(*given):
+        time.sleep(0.3)
+        usual(*given)
+
+    monkeypatch.setattr(files, "commit", slow)
+    with Checkpoints(folder) as kept:
+        result = wd.run(small(epochs=1), checkpoints=kept)
+        assert files.steps_in(folder) == [result.final["step"]]
+
+
 def test_a_complete_training_is_only_evaluated(folder):
     first = wd.run(SMALL, checkpoints=folder)
     seen = []

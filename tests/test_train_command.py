@@ -244,26 +244,20 @@ def test_layouts(layout, train):
 
 
 def test_a_stream_trains_to_the_bits_of_its_data_set(train, tmp_path, capsys):
-    """`--stream`, on the files of a data set, stopped within an epoch by bad data."""
+    """`--stream` on the files of a data set, and files that hold a wrong label."""
     data = wd.load("digits").take(200)
     folder = tmp_path / "files"
     folder.mkdir()
     for part in ("train", "validation", "test"):
         np.save(folder / f"{part}_inputs.npy", getattr(data, part).inputs)
         np.save(folder / f"{part}_targets.npy", getattr(data, part).targets)
-    assert train("--out", "arrays", "--export", "arrays") == 0
-    rest = DIGITS[4:]
-    words = ["train", "--stream", f"npy:{folder}", "--every-steps", "5", *rest]
-    words += ["--out", "mine", "--export", "mine"]
+    assert train("--out", "arrays") == 0
+    words = ["train", "--stream", f"npy:{folder}", "--every-steps", "4", *DIGITS[2:]]
+    words += ["--out", "mine"]
+    assert cli.main(words) == 0
+    assert curve("mine")[1] == curve("arrays")[1]
+    capsys.readouterr()
     labels = np.load(folder / "train_targets.npy")
     np.save(folder / "train_targets.npy", np.where(np.arange(200) == 63, -1, labels))
     assert cli.main(words) == 2
     assert "train row 63: labels from -1 to -1" in capsys.readouterr().err
-    np.save(folder / "train_targets.npy", labels)
-    assert cli.main(words) == 0
-    assert "wrote mine/weights.safetensors" in capsys.readouterr().out
-    ours, theirs = (
-        read_weights(f"{out}/weights.safetensors")[0] for out in ("mine", "arrays")
-    )
-    for name in theirs:
-        np.testing.assert_array_equal(ours[name], theirs[name])

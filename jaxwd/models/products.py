@@ -60,7 +60,7 @@ def conv_as_product(
     ]
     patches = jnp.concatenate(shifted, -1)
     flat = patches.reshape(-1, kh * kw * cin) @ rhs.reshape(-1, cout)
-    return flat.reshape(len(lhs), h, w, cout)
+    return flat.reshape(lhs.shape[0], h, w, cout)
 
 
 IMPLEMENTATIONS: dict[str, Convolution | None] = {

@@ -94,11 +94,11 @@ class ViT(nn.Module):
             conv_general_dilated=conv_as_product,
             name="patches",
         )(x)
-        x = x.reshape(len(x), rows * columns, c.width)
+        x = x.reshape(x.shape[0], rows * columns, c.width)
         start = nn.initializers.normal(0.02)
         if c.pool == "token":
             cls = self.param("cls", nn.initializers.zeros, (1, 1, c.width))
-            cls = jnp.broadcast_to(cls, (len(x), 1, c.width))
+            cls = jnp.broadcast_to(cls, (x.shape[0], 1, c.width))
             x = jnp.concatenate([cls.astype(x.dtype), x], 1)
         if c.positions == "learned":
             x = x + self.param("pos_embedding", start, (1, *x.shape[1:]))

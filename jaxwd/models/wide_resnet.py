@@ -28,11 +28,11 @@ class Config:
         groups: at most so many groups in a group norm.
         init: initialiser of every kernel.
         conv: how convolutions are computed: `auto`, `im2col` or `lax`.
+        remat: the backward pass computes each block again instead of keeping it.
 
     >>> Config(depth=17)
     Traceback (most recent call last):
     jaxwd.errors.InputError: depth=17 is not 6n + 4; nearest: 16 or 22
-        remat: the backward pass computes each block again instead of keeping it.
     """
 
     classes: int = 10

@@ -120,7 +120,7 @@ class Checkpoints:
         context = ocp.Context()
         context.array.saving.use_compression = False  # weights hardly shrink
         with context:
-            under_way = ocp.save_async(writing / files.ARRAYS, leaves)
+            under_way = ocp.save_async(str(writing / files.ARRAYS), leaves)
 
         def finish() -> None:
             try:
@@ -220,7 +220,7 @@ class Checkpoints:
         path = self.folder / str(step)
         abstract = {name: _abstract(leaf) for name, leaf in leaves.items()}
         try:
-            got = ocp.load(path / files.ARRAYS, abstract)
+            got = ocp.load(str(path / files.ARRAYS), abstract)
         except Exception as error:  # its files are whole, so it is not set aside
             raise InputError(
                 f"checkpoint {path} is whole and cannot be read here: {_brief(error)}"

@@ -43,10 +43,10 @@ class State(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Normalised inputs and their targets."""
+    """Normalised inputs and their targets; or several batches, a first axis for each."""
 
-    inputs: jax.Array
-    targets: jax.Array
+    inputs: Any
+    targets: Any
 
 
 class Info(NamedTuple):

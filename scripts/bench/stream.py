@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
@@ -65,9 +66,11 @@ def write_records(path, split):
     from array_record.python.array_record_module import ArrayRecordWriter
     from tensorflow_datasets.proto import tf_example_pb2
 
+    Example: Any = vars(tf_example_pb2)["Example"]  # made when it is imported
+
     writer = ArrayRecordWriter(str(path), "group_size:1")
     for image, label in zip(split.inputs, split.targets, strict=True):
-        example = tf_example_pb2.Example()
+        example = Example()
         example.features.feature["image"].bytes_list.value.append(png(image))
         example.features.feature["label"].int64_list.value.append(int(label))
         writer.write(example.SerializeToString())

@@ -57,9 +57,12 @@ until ray status --address="$ADDRESS:$PORT" > /dev/null 2>&1; do sleep 2; done
 PER_WORKER_GPUS=$((GPUS > 0 ? 1 : 0))
 PER_WORKER_CPUS=$((GPUS > 0 ? CPUS / GPUS : 1))
 trap 'kill -INT "$DRIVER" 2>/dev/null || true' INT
+# Without job control a shell starts what stands behind `&` deaf to SIGINT.
+set -m
 jaxwd sweep "$@" --engine ray --address "$ADDRESS:$PORT" \
   --worker-cpus "$PER_WORKER_CPUS" --worker-gpus "$PER_WORKER_GPUS" &
 DRIVER=$!
+set +m
 # `wait` returns early where a signal comes, so it waits again for the exit code.
 CODE=0
 wait "$DRIVER" || CODE=$?
@@ -68,5 +71,5 @@ if kill -0 "$DRIVER" 2> /dev/null; then
   wait "$DRIVER" || CODE=$?
 fi
 trap - INT
-kill "$(jobs -p)" 2> /dev/null || true
+jobs -p | xargs --no-run-if-empty kill 2> /dev/null || true
 exit "$CODE"

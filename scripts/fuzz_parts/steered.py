@@ -5,12 +5,15 @@ python scripts/fuzz_parts/steered.py PROPERTY SECONDS   # used by scripts/fuzz
 
 import pathlib
 import sys
+from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 
 def main(name: str, seconds: str) -> None:
-    import atheris  # pyright: ignore[reportMissingImports]
+    import importlib
+
+    atheris: Any = importlib.import_module("atheris")
 
     coverage = atheris.instrument_imports  # pyright: ignore[reportAttributeAccessIssue]
     with coverage(include=["jaxwd"], enable_loader_override=False):

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxwd.data import folder
+from jaxwd.data import folder, limits
 from jaxwd.data.dataset import Split, _split
 from jaxwd.data.streams.source import Rows, Source
 from jaxwd.data.streams.stream import Stream, from_sources
 from jaxwd.errors import InputError, require
+from jaxwd.terminal import one_line
 
 
 def decoded(file: Any, size: int | None, grayscale: bool | None) -> np.ndarray:
@@ -20,7 +21,7 @@ def decoded(file: Any, size: int | None, grayscale: bool | None) -> np.ndarray:
     """
     from PIL import Image
 
-    with Image.open(file) as opened:
+    with Image.open(file, formats=limits.PICTURES) as opened:
         pixels, most = opened.width * opened.height, Image.MAX_IMAGE_PIXELS or 0
         if most and pixels > most:
             raise ValueError(f"{pixels:,} pixels; at most {most:,} are unpacked")
@@ -63,7 +64,7 @@ class Pictures(Source):
         except Exception as error:  # Pillow raises many kinds
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(
-                f"{self.name}: {file} cannot be read ({why}); repair or remove it"
+                f"{self.name}: {one_line(file)} cannot be read ({why}); repair or remove it"
             ) from None
 
 
@@ -84,7 +85,8 @@ def folder_stream(
     size = 64 if image_size is None else image_size
     require("image_size", size, 1, 4096, whole=True)
     root, classes, files = folder.listing(path)
-    name = f"folder:{root.name}"
+    name = f"folder:{one_line(root.name)}"
+    classes = [one_line(word) for word in classes]
     parts: dict[str, Source] = {
         part: Pictures(listed, f"{name} {part}".rstrip(), size, grayscale)
         for part, listed in files.items()
@@ -98,5 +100,9 @@ def folder_stream(
             for part, own in zip(("train", "validation", "test"), rows, strict=True)
         }
     return from_sources(
-        name, parts, classes=tuple(classes), source=f"folder {root}", **options
+        name,
+        parts,
+        classes=tuple(classes),
+        source=f"folder {one_line(root)}",
+        **options,
     )

@@ -75,7 +75,9 @@ class ArrayRecord(Records):
 def _example(record: bytes, inputs: bool, size: int | None) -> dict[str, Any]:
     from tensorflow_datasets.proto import tf_example_pb2
 
-    features = tf_example_pb2.Example.FromString(record).features.feature
+    Example: Any = vars(tf_example_pb2)["Example"]  # made when it is imported
+
+    features = Example.FromString(record).features.feature
     target = next((k for k in ("label", "target", "targets") if k in features), None)
     given = next((k for k in ("image", "inputs") if k in features), None)
     if target is None or given is None:

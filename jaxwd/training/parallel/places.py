@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -53,10 +54,11 @@ def put(value: Any, place: NamedSharding) -> jax.Array:
     held = isinstance(value, jax.Array) and not value.is_fully_addressable
     if held or jax.process_count() == 1:
         return jax.device_put(value, place)
-    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(
+    if isinstance(value, jax.Array) and jnp.issubdtype(
         value.dtype, jax.dtypes.prng_key
     ):
-        data = put(jax.random.key_data(value), on_all(place.mesh))
+        mesh: Any = place.mesh
+        data = put(jax.random.key_data(value), on_all(mesh))
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(value))
     whole = np.asarray(value)
     return jax.make_array_from_callback(whole.shape, place, lambda part: whole[part])

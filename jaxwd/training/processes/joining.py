@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 import jax
+from jax.experimental.multihost_utils import sync_global_devices
 
 from jaxwd.errors import InputError, require, unknown
 from jaxwd.training.processes.places import ENVIRONMENTS, Place, found
@@ -109,11 +110,14 @@ def join(
             shutdown_timeout_seconds=patience,
             coordinator_bind_address=service if address[0] in _LOCAL else None,
         )
+        watch.start()
+        # Connections between devices are made at the first collective, which fails
+        # where one process comes 30 s behind another: now they come together.
+        sync_global_devices("jaxwd")
     except RuntimeError as error:
         watch.close()
         first = str(error).strip().splitlines()[0]
         raise InputError(f"process {place.index} cannot join: {first}") from None
-    watch.start()
     _here = watch
     return Processes(place.index, place.count)
 

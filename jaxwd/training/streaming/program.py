@@ -82,7 +82,8 @@ def compile_streamed(
         return spread.spread(pure.steps, 0, state, numbers, root, given, stats)
 
     measure = measuring(structure, task_name, outputs, spread.axis)
-    total = spread.abstract(Totals(number, number))
+    scalar: Any = number
+    total = spread.abstract(Totals(scalar, scalar))
 
     @functools.cache
     def evaluate(length: int, size: int) -> Callable:

@@ -42,7 +42,7 @@ def settings() -> dict[str, Any]:
     from jaxwd.runtime import compilation_cache
 
     found = {name: getattr(jax.config, name) for name in (*_SETTINGS, *_CACHE)}
-    folder = jax.config.jax_compilation_cache_dir
+    folder: Any = getattr(jax.config, "jax_compilation_cache_dir")  # noqa: B009
     # jaxwd's own folder is named after the processor, so a worker finds its own.
     found["cache"] = "own" if folder == str(compilation_cache()) else folder
     return found
