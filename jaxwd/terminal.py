@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 
-def console() -> Any:
+def console(**options: Any) -> Any:
     """Return a console for text with names in it.
 
     A folder may be called `[/]` or `:smile:`, which rich would take for its own markup
@@ -13,7 +13,7 @@ def console() -> Any:
     """
     from rich.console import Console
 
-    return Console(markup=False, emoji=False)
+    return Console(markup=False, emoji=False, **options)
 
 
 def take_any_letter() -> None:

@@ -61,9 +61,7 @@ def execute(flags: TrainFlags, stopping: Stopping) -> Any:
 
 
 def _execute(flags: TrainFlags, stopping: Stopping) -> Any:
-    from rich.console import Console
-
-    from jaxwd import runtime
+    from jaxwd import runtime, terminal
     from jaxwd.lab.experiment import check_recipe, decayed_leaves
     from jaxwd.lab.ledger import FILE, Ledger, writable_folder
     from jaxwd.lab.study import Arm, run_study
@@ -83,7 +81,8 @@ def _execute(flags: TrainFlags, stopping: Stopping) -> Any:
             f"--layout {flags.layout} is for one process, here are {me.count}; give "
             "sharded, shard_map or fsdp"
         )
-    console = Console(soft_wrap=True, quiet=me.index > 0)  # paths are copied from it
+    # Paths and commands are copied from it.
+    console = terminal.console(soft_wrap=True, quiet=me.index > 0)
     device = runtime.started(flags.device)
     streamed = flags.stream is not None or me.count > 1
     data = _data(flags, streamed)

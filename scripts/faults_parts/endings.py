@@ -7,6 +7,7 @@ from faults_parts.stage import Observed, Stage, canonical, compared, faulty
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 GOES_ON = "finished runs are kept, the same command goes on"
+OF_TRAIN = "resume with: jaxwd train"
 
 
 def terminated(stage: Stage) -> Observed:
@@ -20,7 +21,7 @@ def interrupted(stage: Stage) -> Observed:
 
 
 def _ended(stage: Stage, number: signal.Signals) -> Observed:
-    commands = ["sweep"] if stage.short else ["run", "sweep", "compare"]
+    commands = ["sweep"] if stage.short else ["train", "run", "sweep", "compare"]
     found = Observed(0, "")
     for name in commands:
         wanted, _ = reference(stage, name)
@@ -35,7 +36,9 @@ def _ended(stage: Stage, number: signal.Signals) -> Observed:
                 continue
             child.kill(number)
             found.tried += 1
-            said = () if child.code == 0 else (GOES_ON,)
+            before = "before training began" in child.said
+            hint = GOES_ON if name != "train" else "" if before else OF_TRAIN
+            said = () if child.code == 0 else (hint,)
             found.wrong += faulty(child, (0, CODES[number]), *said)
             again = stage.command(stage.words(name, out))
             again.end()

@@ -42,9 +42,11 @@ def main() -> int:
     # All of it before the first child is forked; none of it starts JAX's back end.
     from orbax.checkpoint import v1  # noqa: F401
 
+    from jaxwd.lab.provenance import commit
     from jaxwd.report import html
 
     html._packed()  # half a second in every child
+    commit()  # part of every run's name, and somebody may commit meanwhile
 
     folder = pathlib.Path(tempfile.mkdtemp(prefix="jaxwd-faults-"))
     lines = []

@@ -6,8 +6,8 @@ import time
 
 from faults_parts.stage import Observed, Stage, canonical, compared
 
-KILLS = {"train": 22, "run": 16, "sweep": 16}
-SHORT = {"train": 3, "run": 2, "sweep": 2}
+KILLS = {"training": 20, "train": 8, "run": 12, "sweep": 14}
+SHORT = {"training": 3, "train": 2, "run": 2, "sweep": 2}
 
 
 def trained(folder: pathlib.Path, out: pathlib.Path, epochs: int) -> None:
@@ -38,7 +38,7 @@ def training(stage: Stage) -> Observed:
     """`jaxwd.run(…, checkpoints=)`."""
     epochs = 12 if stage.short else 40
     wanted, seconds = _reference(stage, epochs)
-    left = (SHORT if stage.short else KILLS)["train"]
+    left = (SHORT if stage.short else KILLS)["training"]
     found = Observed(left, "")
     rounds = 0
     while left:
@@ -81,6 +81,11 @@ def _reference(stage: Stage, epochs: int) -> tuple[str, float]:
 def run(stage: Stage) -> Observed:
     """`jaxwd run`."""
     return _command(stage, "run")
+
+
+def train(stage: Stage) -> Observed:
+    """`jaxwd train`."""
+    return _command(stage, "train")
 
 
 def sweep(stage: Stage) -> Observed:

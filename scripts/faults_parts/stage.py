@@ -99,6 +99,7 @@ class Stage:
     def words(self, command: str, out: pathlib.Path, epochs: int = 0) -> list[str]:
         """Return the words of a command that trains the experiment into a folder."""
         more = {
+            "train": ("--vary", "model_options.hidden=[16]"),
             "run": ("--seeds", "2"),
             # One after another: these engines give the same bits in any company.
             "sweep": ("--engine", "map", "--chunk", "4", "--no-compare-alone"),
@@ -106,7 +107,8 @@ class Stage:
         }[command]
         epochs = epochs or (12 if self.short else 60)
         given = (*FLAGS, "--epochs", str(epochs), *more, "--out", str(out))
-        return [command, str(self.experiment), *given]
+        named = [str(self.experiment)] * (command != "train")
+        return [command, *named, *given]
 
     def fork(self, work: Callable[[], int | None]) -> "Child":
         """Begin a child that does `work` and ends with its exit code."""

@@ -19,6 +19,7 @@ FAULTS: dict[str, Fault] = {
     "kill training": Fault(
         "SIGKILL within `jaxwd.run(checkpoints=)`", kills.training, in_short=True
     ),
+    "kill train": Fault("SIGKILL within `jaxwd train`", kills.train),
     "kill run": Fault("SIGKILL within `jaxwd run`", kills.run),
     "kill sweep": Fault("SIGKILL within `jaxwd sweep`", kills.sweep, in_short=True),
     "SIGTERM": Fault("SIGTERM to a command", endings.terminated, in_short=True),

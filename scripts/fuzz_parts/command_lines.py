@@ -15,6 +15,7 @@ from jaxwd.lab.ledger.command import ExportWords, MergeWords
 from jaxwd.lab.sweep import SweepFlags
 from jaxwd.probe.command import ExplainFlags
 from jaxwd.report.command import ReportWords
+from jaxwd.train.flags import TrainFlags
 
 ODD = (
     *("", " ", "-", "--", "0", "-1", "1", "2", "7", "nan", "inf", "-inf", "1e400"),
@@ -33,6 +34,13 @@ ODD = (
         "empty.py",
         "raises.py",
     ),
+    *(
+        "npy:images",
+        "array_record:file",
+        "decay.strength=0.1",
+        "model_options.hidden=[4]",
+    ),
+    *("learning_rate=nan", "seed={}", "x=1", "dataset=", "decay.where=[", "a=b=c"),
     *("article", "optimizers", "lr_by_lambda", "conventions", "torch.AdamW", "paper"),
     *("cosine", "linear", "constant", "adam", "sgd", "muon", "mlp", "cnn", "he"),
     *("penalized", "coupled", "decoupled", "proximal", "cautious", "l1", "global_norm"),
@@ -124,5 +132,6 @@ COMMANDS: dict[str, st.SearchStrategy] = {
     "run": _experiment("run", Flags),
     "sweep": _experiment("sweep", SweepFlags),
     "compare": _experiment("compare", Flags, CompareWords),
+    "train": _line("train", *TINY, flags=flags_of(TrainFlags), most=3),
 }
 """Command → its command lines."""
