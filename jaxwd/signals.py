@@ -1,11 +1,16 @@
 """SIGTERM and SIGHUP end a command as Ctrl-C does, so that nothing is left half-done."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 _NAMES = ("SIGTERM", "SIGHUP")  # a scheduler's time is up; the terminal is gone
+_AGAIN = 0.05
+"""Seconds behind which a signal that was lost is sent once more."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -26,7 +31,9 @@ def terminable() -> Iterator[None]:
 
     A signal that is handled or ignored already (`nohup`, a notebook) is left alone.
     Python looks for signals between two of its instructions: a compiled epoch that
-    runs is not cut short.
+    runs is not cut short. Where that is within a destructor or a callback of the
+    garbage collector (JAX has one), Python prints the exception and forgets it; then
+    the signal is sent again, Ctrl-C among them.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -39,11 +46,25 @@ def terminable() -> Iterator[None]:
     ]
     for number in ours:
         signal.signal(number, _end)
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda lost: _again(lost, before)
     try:
         yield
     finally:
+        sys.unraisablehook = before
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _again(lost: Any, otherwise: Any) -> None:
+    """Send a signal again whose exception could not be raised where it arrived."""
+    if isinstance(lost.exc_value, Exception) or lost.exc_value is None:
+        otherwise(lost)
+        return
+    number = getattr(lost.exc_value, "code", 128 + signal.SIGINT) - 128
+    timer = threading.Timer(_AGAIN, lambda: os.kill(os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def _end(number: int, _frame: object) -> None:

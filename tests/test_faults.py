@@ -96,6 +96,25 @@ def test_handlers_are_put_back_and_those_of_others_left_alone():
     signal.signal(signal.SIGTERM, mine)
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_signal_within_a_destructor_is_not_lost(number, code, capsys):
+    """Python prints what is raised there and goes on; JAX has such callbacks."""
+
+    class Slow:
+        def __del__(self):
+            kill(number)
+
+    def command():
+        slow = Slow()
+        del slow
+        time.sleep(5)
+
+    assert guarded(command) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_other_threads_set_no_handlers():
     codes = []
     thread = threading.Thread(target=lambda: codes.append(guarded(lambda: None)))

@@ -34,6 +34,7 @@ from fuzz_parts.properties import (  # noqa: E402
     TRAINS,
     called,
     folder,
+    forge,
     furnished,
     interrupted,
 )
@@ -233,13 +234,33 @@ def test_cached_arrays_that_would_unpack_to_more_are_refused(work, data, message
 
 
 @pytest.mark.parametrize(
+    ("table", "column", "value", "message"),
+    [
+        ("epoch", "metrics", "{}", "run 0 has metrics of other epochs"),
+        ("epoch", "metrics", "[]", "run 0 holds values of another kind"),
+        ("epoch", "metrics", "{", "run 0 holds no JSON"),
+        ("run", "labels", "[]", "run 0 holds values of another kind"),
+        ("run", "outcome", "[" * 99_999, "run 0 holds no JSON"),
+        ("run", "status", "ended", "run 0 holds values of another kind"),
+        ("provenance", "content", "3", "provenance holds values of another kind"),
+    ],
+)
+def test_forged_ledgers_are_damaged_ones(work, table, column, value, message):
+    """A seal is a checksum: anybody can write one over anything."""
+    forge(work / "ledger", table, column, value)
+    code, said = called(["ledger", "merge", "m.sqlite", "ledger"])
+    assert code == 2
+    assert message in said
+
+
+@pytest.mark.parametrize(
     "head",
     [(0, 0, 8, 3, 2**31, 28, 28), (0, 0, 8, 3, 1, 99, 28), (1, 2, 8, 3, 1, 28, 28)],
 )
 def test_idx_files_give_no_more_than_they_say(work, head):
     *kind, n, h, w = head
     (work / "x").write_bytes(
-        gzip.compress(bytes(kind) + struct.pack(">3I", n, h, w) + bytes(10**6))
+        gzip.compress(bytes(kind) + struct.pack(">3I", n, h, w) + bytes(784))
     )
     (work / "y").write_bytes(samples.idx_bytes((1,)))
     with pytest.raises(wd.InputError, match="is no idx file of this kind"):

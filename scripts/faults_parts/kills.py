@@ -4,7 +4,7 @@ import json
 import pathlib
 import time
 
-from faults_parts.stage import Observed, Stage, canonical, compared
+from faults_parts.stage import Child, Observed, Stage, canonical, compared
 
 KILLS = {"training": 20, "train": 8, "run": 12, "sweep": 14}
 SHORT = {"training": 3, "train": 2, "run": 2, "sweep": 2}
@@ -97,15 +97,15 @@ def _command(stage: Stage, name: str) -> Observed:
     wanted, seconds = reference(stage, name)
     left = (SHORT if stage.short else KILLS)[name]
     found = Observed(left, "")
-    rounds = 0
+    rounds = amid = 0
     while left and not found.wrong:
         out = stage.fresh()
         rounds += 1
         while True:
             child = stage.command(stage.words(name, out))
-            if left and child.wait(stage.draw.uniform(0.1, 1.1) * seconds) is None:
-                child.kill()
+            if left and _killed(stage, child, out, seconds, anywhere=not left % 3):
                 left -= 1
+                amid += _abandoned(out)
                 continue
             code = child.end()
             seconds = min(seconds, time.monotonic() - child.began)
@@ -117,10 +117,38 @@ def _command(stage: Stage, name: str) -> Observed:
         found.changed += changed
     runs = len(wanted.splitlines())
     found.said = (
-        f"{found.tried} kills in {rounds} × {runs} runs; ledgers compared as text without "
-        "times"
+        f"{found.tried} kills in {rounds} × {runs} runs, {amid} runs left half-done; "
+        "ledgers compared as text without times"
     )
     return found
+
+
+def _killed(
+    stage: Stage, child: Child, out: pathlib.Path, seconds: float, *, anywhere: bool
+) -> bool:
+    """Kill a command at a random moment; False where it ended before.
+
+    Anywhere from its start on, or amid its runs.
+    """
+    if not anywhere:
+        child.until((out / "ledger.sqlite").exists)
+    if (
+        child.wait(stage.draw.uniform(0.1, 1.1 if anywhere else 0.6) * seconds)
+        is not None
+    ):
+        return False
+    child.kill()
+    return True
+
+
+def _abandoned(out: pathlib.Path) -> int:
+    """Return how many runs were begun and left by a killed process."""
+    from jaxwd.lab.ledger import Ledger
+
+    if not (out / "ledger.sqlite").exists():
+        return 0
+    with Ledger(out, readonly=True) as ledger:
+        return len(ledger.abandoned())
 
 
 _known: dict[str, tuple[str, float]] = {}

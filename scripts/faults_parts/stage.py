@@ -237,7 +237,8 @@ def faulty(child: Child, codes: tuple[int, ...], *wanted: str) -> list[str]:
     if child.code not in codes:
         found.append(f"exit code {child.code} instead of {codes}: …{said[-300:]}")
     if "Traceback" in said:
-        found.append(f"a traceback: …{said[-600:]}")
+        at = said.index("Traceback")
+        found.append(f"a traceback: …{said[max(0, at - 200) : at + 2000]}")
     missing = [words for words in wanted if words not in said]
     if missing:
         found.append(f"did not say {missing}: …{said[-300:]}")

@@ -202,6 +202,25 @@ _TABLES = {
 }
 
 
+def forge(path: pathlib.Path, table: str, column: str, value: Any) -> None:
+    """Put a value into every row of a ledger's table, under a seal that fits."""
+    import sqlite3
+
+    from jaxwd.lab.ledger.reading import SEALED
+
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.create_function("seal", -1, seal)
+        with contextlib.suppress(sqlite3.IntegrityError):
+            db.execute(f"UPDATE {table} SET {column} = ?", (value,))
+        for name, cells in (
+            ("run", SEALED),
+            ("epoch", "run, epoch, metrics"),
+            ("provenance", "content"),
+        ):
+            db.execute(f"UPDATE {name} SET seal = seal({cells}) WHERE seal NOT NULL")
+        db.commit()
+
+
 @settings(BASE, max_examples=20)
 @given(
     st.sampled_from([(t, column) for t, names in _TABLES.items() for column in names]),
@@ -211,10 +230,6 @@ _TABLES = {
 )
 def forged_ledger(place: tuple[str, str], value: Any) -> None:
     """A ledger with sound seals over anything is read or refused in one line."""
-    import sqlite3
-
-    from jaxwd.lab.ledger.reading import SEALED
-
     table, column = place
     value = clean(value) if isinstance(value, str) else value
     if isinstance(value, int) and abs(value) >= 2**63:
@@ -222,19 +237,7 @@ def forged_ledger(place: tuple[str, str], value: Any) -> None:
     with folder() as work:
         path = work / "ledger.sqlite"
         path.write_bytes(samples.ledger_bytes())
-        with contextlib.closing(sqlite3.connect("file:ledger.sqlite", uri=True)) as db:
-            db.create_function("seal", -1, seal)
-            with contextlib.suppress(sqlite3.IntegrityError):
-                db.execute(f"UPDATE {table} SET {column} = ?", (value,))
-            for name, cells in (
-                ("run", SEALED),
-                ("epoch", "run, epoch, metrics"),
-                ("provenance", "content"),
-            ):
-                db.execute(
-                    f"UPDATE {name} SET seal = seal({cells}) WHERE seal NOT NULL"
-                )
-            db.commit()
+        forge(path, table, column, value)
         called(["ledger", "show", "."])
         called(["ledger", "export", ".", "--to", "x.json"])
         called(["ledger", "merge", "m.sqlite", "."])
