@@ -58,6 +58,8 @@ def test_the_suite_would_see_tracebacks_codes_and_silence(tmp_path):
     assert not stages.faulty(child, (0,))
     assert "exit code 0" in stages.faulty(child, (1,))[0]
     assert "did not say" in stages.faulty(child, (0,), "sorry")[0]
+    child.log.write_text("error: KeyError: 'x'; JAXWD_TRACEBACK=1 shows the whole")
+    assert "nobody foresaw" in stages.faulty(child, (0,))[0]
     child.log.write_text("Traceback (most recent call last):")
     assert "a traceback" in stages.faulty(child, (0,))[0]
 

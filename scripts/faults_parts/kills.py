@@ -1,7 +1,9 @@
 """SIGKILL at random moments: what has finished stays, and the end is the same."""
 
+import contextlib
 import json
 import pathlib
+import sqlite3
 import time
 
 from faults_parts.stage import Child, Observed, Stage, canonical, compared
@@ -139,6 +141,17 @@ def _killed(
         return False
     child.kill()
     return True
+
+
+def _under_way(out: pathlib.Path) -> bool:
+    """Say whether a process is at a run."""
+    path = out / "ledger.sqlite"
+    with contextlib.suppress(sqlite3.Error):
+        made = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        with contextlib.closing(made):
+            found = made.execute("SELECT count(*) FROM run WHERE status = 'running'")
+            return found.fetchone()[0] > 0
+    return False
 
 
 def _abandoned(out: pathlib.Path) -> int:

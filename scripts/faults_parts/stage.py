@@ -105,7 +105,7 @@ class Stage:
             "sweep": ("--engine", "map", "--chunk", "4", "--no-compare-alone"),
             "compare": ("--trials", "2", "--seeds", "2", "--engine", "loop"),
         }[command]
-        epochs = epochs or (12 if self.short else 60)
+        epochs = epochs or (30 if self.short else 60)
         given = (*FLAGS, "--epochs", str(epochs), *more, "--out", str(out))
         named = [str(self.experiment)] * (command != "train")
         return [command, *named, *given]
@@ -236,6 +236,8 @@ def faulty(child: Child, codes: tuple[int, ...], *wanted: str) -> list[str]:
     found = []
     if child.code not in codes:
         found.append(f"exit code {child.code} instead of {codes}: …{said[-300:]}")
+    if "JAXWD_TRACEBACK" in said:
+        found.append(f"an error that nobody foresaw: …{said[-300:]}")
     if "Traceback" in said:
         at = said.index("Traceback")
         found.append(f"a traceback: …{said[max(0, at - 200) : at + 2000]}")
