@@ -133,11 +133,9 @@ def _killed(
     Anywhere from its start on, or amid its runs.
     """
     if not anywhere:
-        child.until((out / "ledger.sqlite").exists)
-    if (
-        child.wait(stage.draw.uniform(0.1, 1.1 if anywhere else 0.6) * seconds)
-        is not None
-    ):
+        child.until(lambda: _under_way(out))
+    most = 1.1 * seconds if anywhere else 0.3
+    if child.wait(stage.draw.uniform(0, most)) is not None:
         return False
     child.kill()
     return True
