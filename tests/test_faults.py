@@ -11,6 +11,7 @@ import time
 import pytest
 
 from jaxwd.flags import guarded
+from jaxwd.lab import provenance
 from jaxwd.lab.ledger.holder import STALE, Holder
 from jaxwd.signals import Terminated, terminable
 
@@ -123,6 +124,25 @@ def test_other_threads_set_no_handlers():
     thread.start()
     thread.join()
     assert codes == [0]
+
+
+# --- a busy machine ----------------------------------------------------------------------
+
+
+def test_a_busy_machine_does_not_rename_runs(monkeypatch):
+    """The commit is a part of their names; without it all would be run anew."""
+    wanted, real, left = provenance.commit(), subprocess.run, [2]
+
+    def busy(words, **options):
+        if left[0]:
+            left[0] -= 1
+            raise subprocess.TimeoutExpired(words, options["timeout"])
+        return real(words, **options)
+
+    monkeypatch.setattr(provenance.subprocess, "run", busy)
+    assert provenance.commit.__wrapped__() == wanted
+    left[0] = 99
+    assert provenance.commit.__wrapped__() is None
 
 
 # --- clocks ------------------------------------------------------------------------------

@@ -14,6 +14,10 @@ from typing import Any
 _PACKAGES = ("jaxwd", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
+_PATIENCE = (5, 20, 60)
+"""Seconds that git is given, one time after another."""
+
+
 def run_key(
     recipe: Any, data_fingerprint: str, layout: str, on: str | None = None
 ) -> str:
@@ -81,18 +85,24 @@ def commit() -> str | None:
     root = pathlib.Path(__file__).parents[2]
     if not (root / ".git").exists():  # installed, perhaps inside somebody's checkout
         return None
-    try:
-        got = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return got.stdout.strip()
+    # It is a part of every run's name: were it missing because a machine is busy, what
+    # has finished would not be found again, and be run anew without a word.
+    for seconds in _PATIENCE:
+        try:
+            got = subprocess.run(
+                ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+                cwd=root,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=True,
+            )
+        except (FileNotFoundError, subprocess.CalledProcessError):
+            return None  # no git, or a checkout it does not trust: so the next time too
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        return got.stdout.strip()
+    return None
 
 
 def _own_version() -> str:

@@ -133,7 +133,7 @@ def _killed(
     Anywhere from its start on, or amid its runs.
     """
     if not anywhere:
-        child.until(lambda: _under_way(out))
+        child.until(lambda: under_way(out))
     most = 1.1 * seconds if anywhere else 0.3
     if child.wait(stage.draw.uniform(0, most)) is not None:
         return False
@@ -141,7 +141,7 @@ def _killed(
     return True
 
 
-def _under_way(out: pathlib.Path) -> bool:
+def under_way(out: pathlib.Path) -> bool:
     """Say whether a process is at a run."""
     path = out / "ledger.sqlite"
     with contextlib.suppress(sqlite3.Error):
