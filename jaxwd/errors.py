@@ -78,7 +78,11 @@ def require(
         number = concrete(value)
     except (TypeError, ValueError):
         raise InputError(f"{name}={value!r} is not allowed; give a number") from None
-    if whole and (number is None or number != int(number) or isinstance(value, float)):
+    except OverflowError:  # an integer of more than 308 digits
+        raise InputError(f"{name} is not allowed; give a smaller number") from None
+    if whole and (
+        number is None or not number.is_integer() or isinstance(value, float)
+    ):
         raise InputError(f"{name}={value} is not allowed; give a whole number")
     if number is None:
         return

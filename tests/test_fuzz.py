@@ -69,6 +69,7 @@ FEW = ("--dataset-size", "9", "--batch-size", "3", "--learning-rate", "1", "--ep
         (["explain", *TINY, "--step", HUGE], "--step=1.84467e+19 is not allowed"),
         (["run", "mine.py", "--seeds", HUGE], "--seeds=1.84467e+19 is not allowed"),
         (["compare", "mine.py", "--trials", HUGE], "--trials=1.84467e+19 is not"),
+        (["data", "tfds:beans:9.9.9"], "cannot be loaded at version 9.9.9"),
         (["ledger", "show", "a\nb\x1b[31m"], r"there is no ledger at a\nb\x1b[31m"),
     ],
 )
@@ -116,6 +117,9 @@ def test_streams_of_other_encodings_take_any_letter(work):
     ("fields", "message"),
     [
         ({"dataset": None}, "dataset=None is not allowed; give a name"),
+        ({"epochs": float("nan")}, "epochs=nan is not allowed; give a whole number"),
+        ({"seed": float("inf")}, "seed=inf is not allowed; give a whole number"),
+        ({"batch_size": 10**400}, "batch_size is not allowed; give a smaller number"),
         ({"schedule": []}, "schedule=[] is not allowed; give a name"),
         ({"model": []}, "model=[] is not allowed; give a name"),
         ({"clip": 3}, "clip=3 is not allowed; give a name"),

@@ -94,7 +94,7 @@ def _prepared_builder(name: str, root: pathlib.Path, manual_dir: str | None) -> 
             f"tfds:{name} needs {error.name or 'TensorFlow'}, which is not installed; "
             "install it, or use another set"
         ) from None
-    except ValueError as error:
+    except (ValueError, AssertionError) as error:  # a version there is none of
         raise InputError(f"tfds:{name}: {str(error).splitlines()[0]}") from None
 
 

@@ -52,7 +52,8 @@ def steered(name: str, seconds: int) -> bool:
     if not got.returncode:
         print(": nothing found")
         return False
-    print(":\n" + "\n".join(f"    {line}" for line in said.splitlines()[-40:]))
+    shown = [x for x in said.splitlines() if not x.startswith("INFO: ")]
+    print(":\n" + "\n".join(f"    {line}" for line in shown[-60:]))
     return True
 
 
