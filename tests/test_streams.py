@@ -633,4 +633,5 @@ def test_a_source_is_not_held(tmp_path):
     watched = dataclasses.replace(data, train=Watched(data.train))
     wd.run_streamed(recipe, watched, piece_bytes=2**22, threads=1)
     assert len(most) > 128
-    assert max(most) - most[20] < 100 * 2**20
+    # Other tests' programs come and go in this process: less than the file, that is all.
+    assert max(most) - most[20] < 160 * 2**20

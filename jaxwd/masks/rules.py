@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,10 @@ class Rule:
 
     def __post_init__(self) -> None:
         try:
-            re.compile(self.pattern)
+            with warnings.catch_warnings():
+                # `[[` may mean something else in a Python to come, and nothing here.
+                warnings.simplefilter("ignore", FutureWarning)
+                re.compile(self.pattern)
         except re.error as error:
             raise InputError(
                 f"where={self.pattern!r} is no regular expression: {error}"
