@@ -255,7 +255,7 @@ def wait_until(condition, seconds=100):
     assert condition()
 
 
-def test_a_driver_that_is_stopped_leaves_nobody_and_goes_on(ray, tmp_path, capsys):
+def test_a_driver_that_is_stopped_leaves_nobody_and_goes_on(ray, tmp_path):
     """Stopped by Ctrl-C, or killed, and started again: as if never stopped."""
     how = ["--engine", "ray", "--worker-engine", "map", "--max-in-flight", "1"]
     for ending in ENDINGS:
@@ -279,12 +279,19 @@ def test_a_driver_that_is_stopped_leaves_nobody_and_goes_on(ray, tmp_path, capsy
     assert "interrupted; finished runs are kept, the same command goes on" in said
     before, _ = ended(tmp_path)
     assert len(ENDINGS) <= before < 12
-    assert cli.main(words(tmp_path, *how)) == 0
-    out = " ".join(capsys.readouterr().out.split())
+    out = " ".join(started_anew(words(tmp_path, *how)).split())
     assert f"12 finished; {before} of them by other starts" in out
     (tmp_path / "alone").mkdir()
-    assert cli.main(words(tmp_path / "alone", "--engine", "map")) == 0
+    started_anew(words(tmp_path / "alone", "--engine", "map"))
     assert ended(tmp_path) == ended(tmp_path / "alone")
+
+
+def started_anew(given):
+    """Return what a command says in a process of its own, as its first start had."""
+    command = [sys.executable, "-m", "jaxwd.cli", *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 # --- refused ------------------------------------------------------------------------
