@@ -34,7 +34,9 @@ TINY = wd.Recipe(
 BAD = 1e25
 GRID = product(TINY, {"learning_rate": (0.05, BAD, 0.1), "seed": range(7)})
 # Three losses might meet one member by chance, and it would be given up as it should.
-TWO = Cluster(worker_engine="map", rules=Rules(least=3.0, factor=4.0, losses=9))
+TWO = Cluster(
+    worker_engine="map", rules=Rules(least=3.0, factor=4.0, before=20.0, losses=9)
+)
 
 
 # Made longer by `JAXWD_RAY_HEAVY=1`: more moments, and drivers that are killed as well.
@@ -122,7 +124,7 @@ def test_killed_and_hanging_workers_change_nothing(
         lost = [line for line in trouble.said if "lost" in line]
         assert len(lost) >= 3  # a busy machine may look like one more that hangs
         assert sum("no sign of life for" in line for line in lost) >= 1
-        assert sum("begin again" in line for line in lost) >= 2
+        assert sum("begin again" in line for line in lost) >= 1  # others had told all
         assert ledger.canonical() == reference[1]
         assert {run.status for run in ledger.runs()} == {"finished", "diverged"}
         (made_by,) = ledger.provenance()
