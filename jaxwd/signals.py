@@ -69,3 +69,15 @@ def _again(lost: Any, otherwise: Any) -> None:
 
 def _end(number: int, _frame: object) -> None:
     raise Terminated(number)
+
+
+def ignore_from_now_on() -> None:
+    """Let a process that is done come to its end; else Python's own end is cut short.
+
+    Ctrl-C in there would print a traceback, and the exit code would be the signal's
+    although everything is written.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", *_NAMES):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -118,6 +118,18 @@ def test_a_signal_within_a_destructor_is_not_lost(number, code, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_behind_the_end_changes_nothing(number):
+    """All is written by then; Python's own end takes a moment, JAX's callbacks more."""
+    code = (
+        "import atexit, os, sys, time; from jaxwd.__main__ import process\n"
+        f"atexit.register(lambda: (os.kill(os.getpid(), {int(number)}), time.sleep(0.1)))\n"
+        "sys.argv[1:] = ['--version']; raise SystemExit(process())"
+    )
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (got.returncode, got.stderr) == (0, "")
+
+
 def test_other_threads_set_no_handlers():
     codes = []
     thread = threading.Thread(target=lambda: codes.append(guarded(lambda: None)))
