@@ -49,6 +49,7 @@ ODD = (
 )
 """Values in and out of place; some are names of what lies in the folder."""
 
+ELSEWHERE = ("..", "../..", "/", "/dev/null", "~", "folder:..")
 TINY = ("--dataset", "digits", "--model", "mlp", "--epochs", "1")
 
 
@@ -73,15 +74,18 @@ def _flag(name: str, hint: str) -> st.SearchStrategy:
     flag = "--" + name.replace("_", "-")
     if "bool" in hint:
         return st.sampled_from([(flag,), ("--no-" + flag[2:],)])
-    values = ODD
-    if "int" in hint:
+    values = odd = ODD
+    if "Path" in hint or name.endswith("_dir"):
+        # Whoever names another folder for the output wants it there.
+        values = odd = [x for x in ODD if x not in ELSEWHERE]
+    elif "int" in hint:
         values = INTEGERS
     elif "float" in hint:
         values = FLOATS
     # Mostly what the parser takes, so that what stands behind it is reached.
     usual = st.sampled_from(values).map(lambda value: (flag, value))
     return st.one_of(
-        *[usual] * 9, st.sampled_from(ODD).map(lambda value: (flag, value))
+        *[usual] * 9, st.sampled_from(odd).map(lambda value: (flag, value))
     )
 
 
