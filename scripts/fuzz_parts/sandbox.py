@@ -48,7 +48,7 @@ def watched(
         _installed = True
     temporary = pathlib.Path(tempfile.gettempdir())
     _outside.clear()
-    _allowed = [pathlib.Path(f).resolve() for f in folders] + [
+    _allowed = [pathlib.Path(f).resolve() for f in (*folders, *_compiled())] + [
         temporary / x for x in scratch
     ]
     try:
@@ -56,6 +56,16 @@ def watched(
     finally:
         _allowed = None
     assert not _outside, f"written outside of the sandbox: {_outside[:5]}"
+
+
+def _compiled() -> list[str]:
+    """Return the folder where JAX keeps compiled programs, if a command has set one."""
+    jax = sys.modules.get("jax")
+    folder = jax and getattr(jax.config, "jax_compilation_cache_dir", None)
+    if not folder:
+        return []
+    os.makedirs(folder, exist_ok=True)
+    return [folder]
 
 
 def listing(folder: pathlib.Path) -> dict[str, Any]:
