@@ -118,7 +118,9 @@ class Checkpoints:
         from orbax.checkpoint import v1 as ocp
 
         context = ocp.Context()
-        context.array.saving.use_compression = False  # weights hardly shrink
+        saving = context.array.saving
+        saving.use_compression = False  # weights hardly shrink
+        saving.enable_write_sharding_file = False  # who reads says where to put it
         with context:
             under_way = ocp.save_async(str(writing / files.ARRAYS), leaves)
 
