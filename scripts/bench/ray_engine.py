@@ -3,8 +3,9 @@
     python scripts/bench/ray_engine.py --write experiments/results/bench_ray.md
 
 The same grid by the best engines of one process and by `ray`, in turns, programs
-compiled before, a new ledger each time. Members a second of all workers together, from
-the first message of an epoch to the end; starting Ray and workers is told apart.
+compiled before and kept where commands keep them, a new ledger each time. Members a
+second of all workers together, from the first message of an epoch to the end; starting
+Ray and workers is told apart.
 """
 
 import argparse
@@ -16,8 +17,6 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(len(os.sched_getaffinity(0))))
 
 import jaxwd as wd
 from jaxwd.lab import Ledger, product, run_many
@@ -25,6 +24,7 @@ from jaxwd.lab.engines import Silent
 from jaxwd.lab.engines.remote import Cluster
 from jaxwd.lab.engines.remote.cluster import connected
 from jaxwd.lab.provenance import provenance
+from jaxwd.runtime import setup
 
 QUESTION = (__doc__ or "").splitlines()[0]
 SMALL = {"model": "mlp", "model_options": {"hidden": (64,)}}
@@ -40,7 +40,7 @@ GRIDS = {
         wd.Recipe(train_examples=2000, epochs=4, decay=wd.coupled(0.0)),
         ("map", "devices"),
         "map",
-        24,
+        36,
     ),
 }
 
@@ -83,6 +83,7 @@ def main():
         "| grid | engine | epochs/s | ray ÷ it, same round | min–max | s to the first |",
         "| :-- | :-- | --: | --: | --: | --: |",
     ]
+    setup("cpu", cpu_devices=len(os.sched_getaffinity(0)))
     with connected(Cluster(), 0):
         for name, (recipe, engines, inner, count) in GRIDS.items():
             data = wd.load(recipe.dataset)

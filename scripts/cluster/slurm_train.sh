@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One training spread over the GPUs of several nodes, one process a node.
 #
-#     sbatch scripts/cluster/slurm_train.sh --model resnet18 --checkpoints ckpt/x
+#     sbatch scripts/cluster/slurm_train.sh --model resnet18 --out runs/x
 #
 # The processes find each other by SLURM's variables (jax.distributed); each reads its
 # share of the data and process 0 writes. When a node is lost the job ends; SLURM starts
