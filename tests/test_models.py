@@ -10,6 +10,7 @@ from flax import nnx
 import jaxwd as wd
 from jaxwd.models import INITIALIZERS, conv, initializer
 from jaxwd.models.linen import CNN
+from jaxwd.training.parts import model_of
 
 
 def key(seed=0):
@@ -146,6 +147,10 @@ def test_any_image_size_down_to_the_smallest():
         (
             lambda: wd.models.by_name("cnn", classes=2, widths=(3,)),
             "does not take widths=\\(3,\\)",
+        ),
+        (
+            lambda: model_of(wd.Recipe(model_options={"classes": 3}), 10),
+            r"classes=3 is not allowed, the data set says .* \(10\)",
         ),
         (lambda: wd.models.by_name("vt", classes=2), "unknown model 'vt'.* 'vit'"),
         (lambda: wd.from_linen(nn.Dense), "takes a flax.linen.Module instance"),

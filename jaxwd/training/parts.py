@@ -32,6 +32,11 @@ def model_of(recipe: Recipe, outputs: int) -> Model:
             f"{', '.join(able)} have; or give remat='elementwise'"
         )
     options = dict(recipe.model_options) | ({"remat": True} if blocks else {})
+    if "classes" in options:
+        raise InputError(
+            f"model_options: classes={options['classes']} is not allowed, the data set "
+            f"says how many outputs there are ({outputs}); leave it out"
+        )
     return by_name(recipe.model, classes=outputs, **options)
 
 

@@ -71,7 +71,8 @@ class Recipe:
             `bfloat16_stochastic`, rounded by chance. The decay is computed in float32.
         accumulate: take a step's batch in so many parts, to save memory.
         average: β of a moving average of the weights, which is then what is measured;
-            0.999 is usual. None: the weights themselves.
+            0.999 is usual. None: the weights themselves. A batch norm's running
+            moments stay those of the weights that are trained.
         remat: `elementwise` or `blocks`: what the backward pass computes again.
     """
 
