@@ -20,8 +20,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxwd as wd
 from jaxwd.training import checkpoint_files as files
+from jaxwd.training.checkpoint_arrays import named
 from jaxwd.training.checkpoint_paper import shapes
-from jaxwd.training.checkpoints import Checkpoints, named
+from jaxwd.training.checkpoints import Checkpoints
 from jaxwd.training.recipe import Recipe
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -561,7 +562,7 @@ def test_only_one_module_imports_orbax():
         for path in (ROOT / "jaxwd").rglob("*.py")
         if re.search(r"^\s*(import|from) orbax", path.read_text(), re.M)
     ]
-    assert found == ["checkpoints.py"]
+    assert found == ["checkpoint_arrays.py"]
 
 
 def test_names_of_leaves_are_unique():

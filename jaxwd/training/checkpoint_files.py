@@ -221,3 +221,19 @@ def _sums(checkpoint: pathlib.Path) -> Iterator[tuple[str, list[int]]]:
 
 def _seal(paper: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(paper).encode())
+
+
+def in_plain_words(
+    error: BaseException, step: int, folder: pathlib.Path
+) -> BaseException:
+    """Return what a person is told of a save that failed."""
+    return OSError(
+        f"checkpoint {step} could not be written to {folder}: {brief(error)}; earlier "
+        "ones are as they were"
+    )
+
+
+def brief(error: BaseException) -> str:
+    """Return the first line of what an error says."""
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return said.strip().splitlines()[0]

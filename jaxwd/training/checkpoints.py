@@ -1,21 +1,21 @@
 """Checkpoints of a training: written in the background, whole or not at all.
 
-The only module that imports Orbax. The arrays are Orbax's; beside them lies one JSON
-file with the recipe, the progress, versions, and the sum of every file.
+The arrays are Orbax's; beside them lies one JSON file with the recipe, the progress,
+versions, and the sum of every file.
 """
 
 import os
 import pathlib
-import re
 import threading
 import warnings
 from collections.abc import Callable
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 import jax
 import numpy as np
 
 from jaxwd.errors import InputError, require
+from jaxwd.training import checkpoint_arrays as arrays
 from jaxwd.training import checkpoint_files as files
 from jaxwd.training.checkpoint_paper import paper_of, require_same
 from jaxwd.training.recipe import Recipe
@@ -82,7 +82,7 @@ class Checkpoints:
         self._failed: BaseException | None = None
         files.require_ours(self.folder)
 
-    def __enter__(self) -> "Checkpoints":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,29 +109,22 @@ class Checkpoints:
         require("step", step, 0, whole=True)
         self.wait()
         self._prepare()
-        leaves = named(state)
+        leaves = arrays.named(state)
         paper = paper_of(step, leaves, progress, *self._about)
         writing = self.folder / f"{step}{files.WRITING}"
         if _first():
             files.remove(writing)
             writing.mkdir()
-        from orbax.checkpoint import v1 as ocp
-
-        context = ocp.Context()
-        saving = context.array.saving
-        saving.use_compression = False  # weights hardly shrink
-        saving.enable_write_sharding_file = False  # who reads says where to put it
-        with context:
-            under_way = ocp.save_async(str(writing / files.ARRAYS), leaves)
+        under_way = arrays.writing(writing / files.ARRAYS, leaves)
 
         def finish() -> None:
             try:
-                under_way.result()
+                under_way()
                 if _first():
                     files.commit(writing, paper)
                     files.prune(self.folder, self.keep)
             except BaseException as error:  # told at the next call
-                self._failed = _in_plain_words(error, step, self.folder)
+                self._failed = files.in_plain_words(error, step, self.folder)
                 files.remove(writing)
 
         self._thread = threading.Thread(target=finish, name="jaxwd-checkpoint")
@@ -179,7 +172,7 @@ class Checkpoints:
         """
         self.wait()
         self._about = (recipe, data)
-        leaves = named(like)
+        leaves = arrays.named(like)
         step = self._chosen(leaves)
         self.restored = None if step is None else self._load(step, like, leaves)
         return self.restored
@@ -217,15 +210,12 @@ class Checkpoints:
         return None
 
     def _load(self, step: int, like: Any, leaves: dict[str, Any]) -> Saved:
-        from orbax.checkpoint import v1 as ocp
-
         path = self.folder / str(step)
-        abstract = {name: _abstract(leaf) for name, leaf in leaves.items()}
         try:
-            got = ocp.load(str(path / files.ARRAYS), abstract)
+            got = arrays.read(path / files.ARRAYS, leaves)
         except Exception as error:  # its files are whole, so it is not set aside
             raise InputError(
-                f"checkpoint {path} is whole and cannot be read here: {_brief(error)}"
+                f"checkpoint {path} is whole and cannot be read here: {files.brief(error)}"
             ) from error
         state = jax.tree.unflatten(jax.tree.structure(like), [got[k] for k in leaves])
         return Saved(step, state, files.read(path)["progress"])
@@ -249,48 +239,9 @@ class Checkpoints:
         self._open = True
 
 
-def named(tree: Any) -> dict[str, Any]:
-    """Return the leaves of a tree by a name that is unique and fit for a file.
-
-    >>> named({"dense": {"kernel": 1.0}, "steps": (2, 3)})
-    {'0.dense.kernel': 1.0, '1.steps.0': 2, '2.steps.1': 3}
-    """
-    leaves = jax.tree.leaves_with_path(tree)
-    return {
-        f"{number}.{_plain_name(path)}": leaf
-        for number, (path, leaf) in enumerate(leaves)
-    }
-
-
-def _plain_name(path: Any) -> str:
-    text = jax.tree_util.keystr(path, simple=True, separator=".")
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
-
-
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    place = getattr(leaf, "sharding", None)
-    if place is None:
-        place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
-
-
 def _first() -> bool:
     return jax.process_index() == 0
 
 
 def _warn(message: str) -> None:
     warnings.warn(message, stacklevel=4)
-
-
-def _in_plain_words(
-    error: BaseException, step: int, folder: pathlib.Path
-) -> BaseException:
-    return OSError(
-        f"checkpoint {step} could not be written to {folder}: {_brief(error)}; earlier "
-        "ones are as they were"
-    )
-
-
-def _brief(error: BaseException) -> str:
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return said.strip().splitlines()[0]

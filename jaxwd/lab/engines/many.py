@@ -68,7 +68,7 @@ def run_many(
     """
     if engine == "ray":
         from jaxwd.lab.engines.remote.cluster import Cluster
-        from jaxwd.lab.engines.remote.driver import run_remote
+        from jaxwd.lab.engines.remote.run import run_remote
 
         about = {"chunk": chunk, "ledger": ledger, "watcher": watcher}
         return run_remote(members, data, cluster or Cluster(), splits=splits, **about)
