@@ -19,7 +19,7 @@ from jaxwd.lab.engines.halving import rungs
 from jaxwd.lab.engines.programs import for_lanes
 from jaxwd.lab.engines.solo import SpeedUp
 from jaxwd.training import functions as functions_room
-from jaxwd.training.loop import not_finite
+from jaxwd.training.epochs import not_finite
 
 TINY = wd.Recipe(
     dataset="digits",

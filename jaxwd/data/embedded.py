@@ -5,7 +5,8 @@ import io
 
 import numpy as np
 
-from jaxwd.data.dataset import Dataset, Split, from_splits
+from jaxwd.data.dataset import Dataset, from_splits
+from jaxwd.data.splits import Split
 
 FASHION_CLASSES = (
     "T-shirt/top",

@@ -10,13 +10,8 @@ from typing import Any
 import numpy as np
 
 from jaxwd.data import cache, limits
-from jaxwd.data.dataset import (
-    Dataset,
-    Split,
-    from_arrays,
-    from_splits,
-    three_splits,
-)
+from jaxwd.data.dataset import Dataset, from_arrays, from_splits
+from jaxwd.data.splits import Split, three_splits
 from jaxwd.errors import InputError, require
 from jaxwd.terminal import one_line
 

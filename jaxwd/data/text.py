@@ -11,7 +11,8 @@ import platform
 
 import numpy as np
 
-from jaxwd.data.dataset import Dataset, Split, from_splits
+from jaxwd.data.dataset import Dataset, from_splits
+from jaxwd.data.splits import Split
 from jaxwd.errors import InputError, require
 
 CONTEXT = 64

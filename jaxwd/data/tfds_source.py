@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from jaxwd.data import cache
-from jaxwd.data.dataset import Dataset, Split, from_splits, three_splits
+from jaxwd.data.dataset import Dataset, from_splits
 from jaxwd.data.registry import PREPARED
+from jaxwd.data.splits import Split, three_splits
 from jaxwd.errors import InputError, require
 
 _NAME = re.compile(r"\w+(/[\w.\-]+)?(:[\d.*]+)?")

@@ -15,19 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxwd.data import Dataset, load
-from jaxwd.errors import Diverged, InputError
+from jaxwd.errors import InputError
 from jaxwd.losses import task
 from jaxwd.models import Model
 from jaxwd.training.arrays import Arrays, arrays_of
 from jaxwd.training.checkpoints import Checkpoints
+from jaxwd.training.epochs import Row, require_finite, row_of
 from jaxwd.training.parallel import layout as layout_of
 from jaxwd.training.parts import chain_of, require_outputs
 from jaxwd.training.precision import warn_of_lost_decay
 from jaxwd.training.program import Program, compile_program
 from jaxwd.training.recipe import Recipe
 from jaxwd.training.step import State
-
-Row = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def run(
     state = program.init(root, numbers, arrays)
     steps = recipe.steps_per_epoch(data.train.examples)
     score_name = task(data.task).score_name
-    with _opened(checkpoints) as kept:
+    with opened(checkpoints) as kept:
         past = Past([], 0.0, 0.0)
         if kept is not None:
             saved = kept.latest(state, recipe, data.fingerprint())
@@ -130,10 +129,10 @@ def run(
             )
             losses, scores = np.asarray(losses), np.asarray(scores)
             in_epochs += time.perf_counter() - began
-            _require_finite(recipe, losses, epoch, steps)
+            require_finite(recipe, losses, epoch, steps)
             row = row_of(epoch, losses, scores, info._asdict(), score_name)
             row |= _evaluated(program, state, arrays, "validation", score_name)
-            _require_finite(recipe, np.array([row["validation_loss"]]), epoch, steps)
+            require_finite(recipe, np.array([row["validation_loss"]]), epoch, steps)
             row["seconds"] = time.perf_counter() - started
             history.append(row)
             if kept is not None:
@@ -171,7 +170,7 @@ class Past(NamedTuple):
 
 
 @contextlib.contextmanager
-def _opened(given: Any) -> Iterator[Checkpoints | None]:
+def opened(given: Any) -> Iterator[Checkpoints | None]:
     """Yield the checkpoints; whatever happens, the save under way ends first."""
     if given is None:
         yield None
@@ -208,44 +207,6 @@ def check(recipe: Recipe, data: Dataset) -> None:
         data.output_shape,
     )
     warn_of_lost_decay(recipe, data.train.examples)
-
-
-def row_of(
-    epoch: int, losses: np.ndarray, scores: np.ndarray, info: Any, score_name: str
-) -> Row:
-    """Return an epoch's row of metrics but for the validation; info is of one step."""
-    row: Row = {"epoch": epoch + 1, "step": (epoch + 1) * len(losses)}
-    row["running_loss"] = losses.mean().item()
-    row[f"running_{score_name}"] = scores.mean().item()
-    return row | {
-        name: value.item()
-        for name, value in info.items()
-        if name not in ("data_loss", "score")
-    }
-
-
-def not_finite(
-    recipe: Recipe, losses: np.ndarray, epoch: int, steps: int
-) -> tuple[int, str] | None:
-    """Return step and message where a loss is not finite, else None.
-
-    `losses` are those of the epoch's steps, or the one measured behind them.
-    """
-    bad = np.flatnonzero(~np.isfinite(losses))
-    if not bad.size:
-        return None
-    first, last = epoch * steps, (epoch + 1) * steps - 1
-    at = first + int(bad[0]) if len(losses) == steps else last
-    return at, (
-        f"the loss became {losses[bad[0]]} at step {at} (epoch {epoch + 1}, steps "
-        f"{first} to {last}) of the recipe: {recipe}, seed {recipe.seed}"
-    )
-
-
-def _require_finite(recipe: Recipe, losses: np.ndarray, epoch: int, steps: int) -> None:
-    bad = not_finite(recipe, losses, epoch, steps)
-    if bad is not None:
-        raise Diverged(bad[1], bad[0])
 
 
 def _evaluated(

@@ -6,14 +6,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from jaxwd import clip as clips
 from jaxwd.decay import DecayScheme, Shrink, none, shrink
-from jaxwd.errors import InputError, require, unknown
-from jaxwd.models import MODELS, Model
-from jaxwd.optimizers.table import OPTIMIZERS, gain, lookup
-from jaxwd.schedules import SHAPES, ScalarOrSchedule, Schedule, schedule
-from jaxwd.training.gradient import REMAT
-from jaxwd.training.precision import PRECISIONS
+from jaxwd.errors import InputError
+from jaxwd.models import Model
+from jaxwd.optimizers.table import OPTIMIZERS, gain
+from jaxwd.schedules import ScalarOrSchedule, Schedule, schedule
+from jaxwd.training.recipe_check import frozen_options, peak, require_sound
 from jaxwd.training.step import Arithmetic
 from jaxwd.training.words import described, plain
 
@@ -101,63 +99,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("model_options", "optimizer_options", "schedule_options"):
-            object.__setattr__(self, name, _frozen(name, getattr(self, name)))
-        if not isinstance(self.model, str | Model):
-            raise InputError(f"model={self.model!r} is not allowed; give a name")
-        for name in ("dataset", "optimizer", "schedule", "precision", "clip", "remat"):
-            value = getattr(self, name)
-            optional = value is None and name in ("clip", "remat")
-            if not (isinstance(value, str) or optional):
-                raise InputError(f"{name}={value!r} is not allowed; give a name")
-        if isinstance(self.learning_rate, Schedule) or callable(self.learning_rate):
-            raise InputError(
-                "learning_rate takes the peak; give the shape by schedule=, as in "
-                "learning_rate=0.1, schedule='cosine'"
-            )
-        for name, value in (
-            ("dropout", self.dropout),
-            ("strength", self.decay_strength),
-        ):
-            if callable(value) and not isinstance(value, Schedule):
-                raise InputError(
-                    f"{name}={value!r}: a recipe is a value on paper; give a number or "
-                    "a schedule of jaxwd such as jaxwd.linear(0.5, steps=1000)"
-                )
-        require("learning_rate", self.learning_rate, 0.0)
-        require("dropout", _peak(self.dropout), 0.0, 1.0)
-        require("label_noise", self.label_noise, 0.0, 1.0)
-        require("batch_size", self.batch_size, 1, whole=True)
-        require("epochs", self.epochs, 1, whole=True)
-        require("warmup", self.warmup, 0, whole=True)
-        require("seed", self.seed, 0, 2**32 - 1, whole=True)
-        require("accumulate", self.accumulate, 1, whole=True)
-        if self.batch_size % self.accumulate:
-            raise InputError(
-                f"accumulate={self.accumulate} does not divide "
-                f"batch_size={self.batch_size}; parts of a batch are equal"
-            )
-        if self.average is not None:
-            require("average", self.average, 0.0, 1.0)
-            if self.average == 1:
-                raise InputError("average=1 keeps the start for ever; give 0.999, say")
-        if self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
-        if self.remat is not None and self.remat not in REMAT:
-            raise unknown("remat", self.remat, REMAT)
-        if self.train_examples is not None:
-            require("train_examples", self.train_examples, 1, whole=True)
-        if self.schedule not in SHAPES:
-            raise unknown("schedule", self.schedule, SHAPES)
-        if self.clip is not None:
-            clips.by_name(self.clip, self.clip_at)
-        row, _ = lookup(self.optimizer, dict(self.optimizer_options), self.decay)
-        if row.needs:
-            raise InputError(
-                f"optimizer={self.optimizer!r} needs {row.needs[0]}= at every update, "
-                "which a training does not give; use jaxwd.optimizer in a loop of yours"
-            )
-        if not isinstance(self.model, Model) and self.model not in MODELS:
-            raise unknown("model", self.model, MODELS)
+            object.__setattr__(self, name, frozen_options(name, getattr(self, name)))
+        require_sound(self)
 
     @property
     def decay_strength(self) -> ScalarOrSchedule:
@@ -228,8 +171,8 @@ class Recipe:
         more = self.options()
         return Numbers(
             self.learning_rate,
-            _peak(self.decay.strength),
-            _peak(self.dropout),
+            peak(self.decay.strength),
+            peak(self.dropout),
             {path: more[path] for path in also} or (),
         )
 
@@ -300,32 +243,7 @@ class Recipe:
         return described(self)
 
 
-def _peak(value: ScalarOrSchedule) -> Any:
-    return value.peak if isinstance(value, Schedule) else value
-
-
 def _with_peak(value: ScalarOrSchedule, peak: Any) -> ScalarOrSchedule:
     if isinstance(value, Schedule):
         return dataclasses.replace(value, peak=peak)
     return peak
-
-
-def _frozen(name: str, options: Any) -> Options:
-    """Return options given as pairs or as a dict as hashable pairs."""
-    try:
-        pairs = options.items() if isinstance(options, dict) else options
-        frozen = tuple((key, _as_tuple(value)) for key, value in pairs)
-        if all(isinstance(key, str) for key, _ in frozen):
-            return frozen
-        raise TypeError("names are text")
-    except (TypeError, ValueError):
-        raise InputError(
-            f"{name}={options!r} is not allowed; give pairs or a dict, as in "
-            f"{name}={{'hidden': (64,)}}"
-        ) from None
-
-
-def _as_tuple(value: Any) -> Any:
-    if isinstance(value, dict | set):  # has no hash: no program could be shared
-        raise TypeError(f"{value!r} is no number, name or list of them")
-    return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value

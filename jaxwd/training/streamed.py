@@ -16,7 +16,8 @@ from jaxwd.data.streams import Stream, stream
 from jaxwd.errors import InputError, require
 from jaxwd.losses import task
 from jaxwd.training.checkpoints import Checkpoints
-from jaxwd.training.loop import Result, Row, _opened, _require_finite, check, row_of
+from jaxwd.training.epochs import Row, require_finite, row_of
+from jaxwd.training.loop import Result, check, opened
 from jaxwd.training.parallel import layout as layout_of
 from jaxwd.training.recipe import Recipe
 from jaxwd.training.step import State
@@ -93,7 +94,7 @@ def run_streamed(
     count = jax.process_count() if spread.row.several else 1
     reading = Reading(jax.process_index() % count, count, threads, piece_bytes)
     setup = set_up(recipe, data, spread, reading, every_steps)
-    with _opened(checkpoints) as kept:
+    with opened(checkpoints) as kept:
         state, past = setup.state, Past()
         if kept is not None:
             saved = kept.latest(state, recipe, data.known_by())
@@ -202,7 +203,7 @@ def _note(
     if not np.isfinite(losses).all():
         whole = np.zeros(setup.steps)
         whole[piece.start : piece.start + piece.steps] = losses
-        _require_finite(setup.recipe, whole, piece.epoch, setup.steps)
+        require_finite(setup.recipe, whole, piece.epoch, setup.steps)
 
 
 def _end_epoch(setup: Setup, past: Past, piece: Piece, state: State, info: Any) -> None:
@@ -212,7 +213,7 @@ def _end_epoch(setup: Setup, past: Past, piece: Piece, state: State, info: Any) 
     row = row_of(piece.epoch, losses, scores, info._asdict(), name)
     row |= _evaluated(setup, state, "validation")
     measured = np.array([row["validation_loss"]])
-    _require_finite(setup.recipe, measured, piece.epoch, setup.steps)
+    require_finite(setup.recipe, measured, piece.epoch, setup.steps)
     past.history.append(row)
     past.losses, past.scores = [], []
 

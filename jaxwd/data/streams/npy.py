@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxwd.data.dataset import Split
+from jaxwd.data.splits import Split
 from jaxwd.data.streams.source import Source
 from jaxwd.data.streams.stream import Stream, from_sources
 from jaxwd.errors import InputError

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxwd.data import folder, limits
-from jaxwd.data.dataset import Split, _split
+from jaxwd.data.splits import Split, shuffled
 from jaxwd.data.streams.source import Rows, Source
 from jaxwd.data.streams.stream import Stream, from_sources
 from jaxwd.errors import InputError, require
@@ -94,7 +94,7 @@ def folder_stream(
     whole = parts.pop("", None)
     if whole is not None:
         folder.enough(path, whole.targets(), classes)
-        rows = _split(whole.targets(), 0.15, 0.15, seed, True)
+        rows = shuffled(whole.targets(), 0.15, 0.15, seed, True)
         parts = {
             part: Rows(whole, own, f"{name} {part}")
             for part, own in zip(("train", "validation", "test"), rows, strict=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxwd.data.dataset import Split
+from jaxwd.data.splits import Split
 from jaxwd.data.streams.source import Source
 from jaxwd.errors import InputError, require
 

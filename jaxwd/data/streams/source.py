@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxwd.data import checks
-from jaxwd.data.dataset import Split
+from jaxwd.data.splits import Split
 from jaxwd.errors import InputError
 
 Decode = Callable[[Any], tuple[Any, Any]]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxwd.data.dataset import Dataset, Split, _balanced, three_splits
+from jaxwd.data.dataset import Dataset
+from jaxwd.data.splits import Split, balanced, three_splits
 from jaxwd.data.streams.moments import Moments, measured
 from jaxwd.data.streams.source import Checked, Held, Records, Rows, Source, blocks
 from jaxwd.errors import InputError, require, unknown
@@ -86,7 +87,7 @@ class Stream:
                 f"training examples of {self.name}"
             )
         targets = self.train.targets() if classes else np.zeros(0)
-        rows = _balanced(targets, train_examples, classes)
+        rows = balanced(targets, train_examples, classes)
         train = Rows(self.train, rows)
         (mean, std), n = measured(train)
         return replace(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxwd.data import cache
-from jaxwd.data.dataset import Split
+from jaxwd.data.splits import Split
 from jaxwd.data.streams.moments import Moments
 from jaxwd.data.streams.source import BLOCK, Records, blocks, stacked
 from jaxwd.data.streams.stream import Stream, from_sources

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from jaxwd.data.dataset import Split
+from jaxwd.data.splits import Split
 from jaxwd.lab.engines.interface import Engine, Job, Lanes
 from jaxwd.lab.engines.memory import exhausted, fitting
 from jaxwd.lab.engines.table import ENGINES

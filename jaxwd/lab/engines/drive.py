@@ -13,7 +13,7 @@ from jaxwd.lab.engines.memory import exhausted, fitting, halved
 from jaxwd.lab.engines.outcome import Outcome, Row
 from jaxwd.lab.grid import Labels
 from jaxwd.training import Recipe, State
-from jaxwd.training.loop import not_finite, row_of
+from jaxwd.training.epochs import not_finite, row_of
 
 
 @dataclass
