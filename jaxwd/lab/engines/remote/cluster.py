@@ -127,7 +127,8 @@ def connected(cluster: Cluster, data_bytes: int) -> Iterator[Any]:
     try:
         yield ray
     finally:
-        ray.shutdown()
+        with _quiet():  # it may forget its own processes without asking how they ended
+            ray.shutdown()
 
 
 @contextlib.contextmanager
