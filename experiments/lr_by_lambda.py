@@ -8,13 +8,14 @@ rates put the λ in one order?), tilt (d log λ*/d log α) and regret (what is l
 one after the other). The winners are then compared on fresh seeds.
 
     python experiments/lr_by_lambda.py                 # or: jaxwd compare lr_by_lambda
-    jaxwd compare lr_by_lambda --trials 25 --train-examples 1000 --epochs 5 --model mlp
+    jaxwd compare lr_by_lambda --trials 25 --train-examples 2000 --epochs 5
 
-Cost: 0.8 minutes, 0.3 of computing, for the second line (75 trials of one seed, 15 final
-runs; 2 cores of an AMD EPYC busy with other work, JAX 0.10.2).
-Answer, at that size: separability 0.62 for L2, 0.74 by learning rate, 0.70 by schedule;
-regret 0.003, 0.026 and 0.010 of loss. One seed a cell, and cells a factor of 4 and more
-apart, tell no tilt; the basins are flat towards small λ.
+Cost: 13 minutes for the second line (75 trials of one seed, 15 final runs; 2 cores of an
+AMD EPYC busy with other work, JAX 0.10.2).
+Answer, at that size, the study's CNN on 2,000 images: separability 0.93 for L2, 0.93 by
+learning rate, 0.67 by schedule; tilt +0.20, −0.13 and +1.54; regret 0.009, 0.034 and 0.008
+of loss. One seed a cell, and cells a factor of 4 and more apart, tell tilts only roughly.
+Once tuned, the three are equivalent within ±0.5 points of test accuracy (5 paired seeds).
 """
 
 from dataclasses import dataclass, replace
