@@ -19,6 +19,7 @@ from sweeps import grid, outcome, study_of
 
 import jaxwd as wd
 from jaxwd import cli
+from jaxwd.lab.ledger import FILE, Ledger
 from jaxwd.lab.statistics import interval
 from jaxwd.lab.tuning import Trial as TunedTrial
 from jaxwd.lab.tuning import Tuned
@@ -196,30 +197,12 @@ def test_the_answer_and_the_tables_stand_in_the_text_of_the_page(tmp_path):
 # --- from a folder ------------------------------------------------------------------
 
 
-def in_lines(folder, study):
-    """Write a study's runs as experiments did before there were ledgers."""
-    lines = [{"kind": "provenance", **study.provenance}]
-    for arm in study.arms:
-        for seed, final in study.finals[arm.name].items():
-            about = {"key": f"{arm.name}-{seed}", "arm": arm.name, "seed": seed}
-            lines += [
-                {"kind": "epoch", **about, **row}
-                for row in study.curves[arm.name][seed]
-            ]
-            recipe = dataclasses.replace(arm.recipe, seed=seed).to_dict()
-            lines.append({"kind": "run", **about, "outcome": final, "recipe": recipe})
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (folder / "metrics.jsonl").write_text(text)
-    return text
-
-
-def in_ledger(folder, study):
+def in_ledger(folder, study, start=""):
     """Write a study's runs as its experiment does."""
-    ledger = pytest.importorskip("jaxwd.lab.ledger")
-    with ledger.Ledger(folder / ledger.FILE, provenance=study.provenance) as book:
+    with Ledger(folder / FILE, provenance=study.provenance) as book:
         for arm in study.arms:
             for seed in {**study.finals[arm.name], **study.diverged[arm.name]}:
-                key = f"{arm.name}-{seed}"
+                key = f"{start}{arm.name}-{seed}"
                 recipe = dataclasses.replace(arm.recipe, seed=seed).to_dict()
                 book.add(key, recipe, arm=arm.name, seed=seed)
                 book.claim([key])
@@ -231,10 +214,9 @@ def in_ledger(folder, study):
                     book.finish(key, study.finals[arm.name][seed])
 
 
-@pytest.mark.parametrize("records", [in_lines, in_ledger])
-def test_a_folder_gives_the_same_page_as_its_study(records, tmp_path):
+def test_a_folder_gives_the_same_page_as_its_study(tmp_path):
     study = study_of()
-    records(tmp_path, study)
+    in_ledger(tmp_path, study)
     note(
         tmp_path, study.question, study.arms, study.data, study.train_examples,
         study.score, "some mask",
@@ -246,12 +228,14 @@ def test_a_folder_gives_the_same_page_as_its_study(records, tmp_path):
 
 
 def test_an_unfinished_folder_can_be_read_and_is_not_changed(tmp_path):
-    text = in_lines(tmp_path, study_of()) + '{"kind": "run", "key": "cut sh'
-    (tmp_path / "metrics.jsonl").write_text(text)
+    in_ledger(tmp_path, study_of())
+    with Ledger(tmp_path / "ledger.sqlite") as book:
+        book.add("L2-9", study_of().arms[1].recipe.to_dict() | {"seed": 9}, arm="L2")
+    before = (tmp_path / "ledger.sqlite").read_bytes()
     study = open_runs(tmp_path).study
     assert [arm.name for arm in study.arms] == ["plain", "L2"]
     assert study.train_examples["plain"] == 250 * 32
-    assert (tmp_path / "metrics.jsonl").read_text() == text
+    assert (tmp_path / "ledger.sqlite").read_bytes() == before
 
 
 def test_runs_of_other_flags_in_one_folder_are_left_out(tmp_path):
@@ -259,16 +243,15 @@ def test_runs_of_other_flags_in_one_folder_are_left_out(tmp_path):
     old, new = study_of(seeds=5), study_of(seeds=2)
     for arm in old.arms:
         object.__setattr__(arm, "recipe", dataclasses.replace(arm.recipe, epochs=3))
-    text = in_lines(tmp_path, old).replace('"key": "', '"key": "old-')
-    (tmp_path / "metrics.jsonl").write_text(text + in_lines(tmp_path, new))
+    in_ledger(tmp_path, old, "old-")
+    in_ledger(tmp_path, new)
     study = open_runs(tmp_path).study
     assert study.arms[1].recipe.epochs == 20
     assert set(study.finals["L2"]) == {0, 1}
 
 
 def test_a_sweep_in_a_ledger_is_found_with_its_curves(tmp_path):
-    ledger = pytest.importorskip("jaxwd.lab.ledger")
-    with ledger.Ledger(tmp_path / ledger.FILE, provenance={"command": "it"}) as book:
+    with Ledger(tmp_path / FILE, provenance={"command": "it"}) as book:
         for i, one in enumerate(grid(STRENGTHS, RATES, 2, 3)):
             key, labels = str(i), dict(one.labels)
             seed = labels.pop("seed")
@@ -290,7 +273,7 @@ def test_a_sweep_in_a_ledger_is_found_with_its_curves(tmp_path):
 
 
 def test_the_command_writes_page_and_figures(tmp_path, capsys):
-    in_lines(tmp_path, study_of())
+    in_ledger(tmp_path, study_of())
     assert cli.main(["report", str(tmp_path), "--figures"]) == 0
     assert (tmp_path / "report.html").stat().st_size < LIMIT
     made = {p.name for p in (tmp_path / "figures").iterdir()}
@@ -301,16 +284,13 @@ def test_the_command_writes_page_and_figures(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (None, "has neither ledger.sqlite nor metrics.jsonl"),
-        ("a,b\n", "line 1 is no record"),
-        ('{"kind": "provenance"}\n', "has no finished run yet"),
-    ],
+    ("begun", "message"),
+    [(False, "has no ledger.sqlite"), (True, "has no finished run yet")],
 )
-def test_folders_without_results_are_refused(lines, message, tmp_path, capsys):
-    if lines is not None:
-        (tmp_path / "metrics.jsonl").write_text(lines)
+def test_folders_without_results_are_refused(begun, message, tmp_path, capsys):
+    if begun:
+        with Ledger(tmp_path / "ledger.sqlite") as book:
+            book.add("a", wd.Recipe().to_dict(), arm="a")
     assert cli.main(["report", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert message in said

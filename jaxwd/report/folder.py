@@ -1,9 +1,7 @@
 """A folder of results, opened: its study, its runs, and what was asked."""
 
-import json
 import pathlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxwd.errors import InputError
@@ -14,7 +12,7 @@ from jaxwd.report.trials import Row, Trial, trial
 from jaxwd.report.tuned import trials_of, tuning_of
 from jaxwd.training.on_paper import recipe_from
 
-LEDGER, TUNING, LINES = "ledger.sqlite", "tuning", "metrics.jsonl"
+LEDGER, TUNING = "ledger.sqlite", "tuning"
 _ENDED = ("finished", "diverged", "stopped")
 
 
@@ -41,16 +39,19 @@ def open_runs(folder: pathlib.Path) -> Opened:
 
     Runs without labels are arms × seeds, the others members of a sweep. What the arms of
     a comparison were tuned by is in the folder `tuning` inside; while nothing else has
-    ended, its trials are shown as a sweep. Without `study.json` (a sweep, or results of
-    an older version) the arms are those of the records, in their order, the first of
-    them the reference.
+    ended, its trials are shown as a sweep. Without `study.json` the arms are those of
+    the ledger, in their order, the first of them the reference.
 
     Raises:
-        InputError: no folder, no records, or damaged ones.
+        InputError: no ledger, a damaged one, or nothing that has ended.
     """
     folder = pathlib.Path(folder)
-    read = _from_ledger if (folder / LEDGER).is_file() else _from_lines
-    runs, curves, about = read(folder)
+    if not (folder / LEDGER).is_file():
+        raise InputError(
+            f"{folder} has no {LEDGER}; give a folder that an experiment or a sweep "
+            "wrote, such as runs/article"
+        )
+    runs, curves, about = _from_ledger(folder)
     asked = noted(folder)
     title = asked.get("question") or folder.resolve().name
     if not any(run.status in _ENDED for run in runs):
@@ -78,21 +79,6 @@ def open_runs(folder: pathlib.Path) -> Opened:
     return Opened(study, members, asked.get("mask", ""), title, about)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A run from `metrics.jsonl`, as a ledger holds it."""
-
-    key: str
-    recipe: Row
-    arm: str
-    seed: int
-    labels: Row
-    status: str
-    outcome: Row | None
-    message: str
-    step: int | None = None
-
-
 _Read = tuple[list[Any], dict[str, list[Row]], Row]
 
 
@@ -104,28 +90,6 @@ def _from_ledger(folder: pathlib.Path) -> _Read:
         curves = {run.key: ledger.curve(run.key) for run in runs}
         made = ledger.provenance()
     return runs, curves, made[-1] if made else {}
-
-
-def _from_lines(folder: pathlib.Path) -> _Read:
-    lines = _lines(folder)
-    epochs: dict[str, dict[int, Row]] = {}
-    runs, about = {}, {}
-    for line in lines:
-        kind = line.pop("kind")
-        if kind == "provenance":
-            about = line
-        elif kind == "epoch":
-            key, _, _ = (line.pop(word) for word in ("key", "arm", "seed"))
-            epochs.setdefault(key, {})[line["epoch"]] = line
-        elif kind == "run":
-            lost = isinstance(line["outcome"], str)
-            ended = ("diverged", None, line["outcome"])
-            state = ended if lost else ("finished", line["outcome"], "")
-            names = (line["key"], line["recipe"], line["arm"], line["seed"])
-            runs[line["key"]] = _Run(*names, {}, *state)
-    rows = {key: epochs.get(key, {}) for key in runs}
-    curves = {key: [of[epoch] for epoch in sorted(of)] for key, of in rows.items()}
-    return list(runs.values()), curves, about
 
 
 def _tried(folder: pathlib.Path) -> tuple[list[Trial], Row]:
@@ -144,26 +108,6 @@ def _add_comparison(study: Study, asked: Row, folder: pathlib.Path) -> None:
         study.tuning = tuning_of(asked["tuning"], runs, study.score)
     if asked.get("examples_kept"):
         study.examples = Examples(folder).of_study(study)
-
-
-def _lines(folder: pathlib.Path) -> list[Row]:
-    path = folder / LINES
-    if not path.is_file():
-        raise InputError(
-            f"{folder} has neither {LEDGER} nor {LINES}; give a folder that an "
-            "experiment or a sweep wrote, such as runs/article"
-        )
-    lines = []
-    # A last line without its end was cut short by a kill.
-    whole = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0]
-    for number, line in enumerate(whole.splitlines(), 1):
-        try:
-            record = json.loads(line)
-            record["kind"]
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}, line {number} is no record of jaxwd") from None
-        lines.append(record)
-    return lines
 
 
 def _arms(runs: Sequence[Any]) -> list[Row]:
