@@ -1,5 +1,6 @@
 """The ledger: nothing lost, nothing run twice, no foreign file touched."""
 
+import contextlib
 import csv
 import json
 import math
@@ -271,6 +272,20 @@ def test_heartbeats_go_on_and_never_make_a_file(path, tmp_path):
         enough.set()
     _beat(tmp_path / "gone.sqlite", "x")()
     assert not (tmp_path / "gone.sqlite").exists()
+
+
+def test_who_held_runs_is_forgotten_at_the_end(path):
+    holders = "SELECT count(*) FROM holder"
+    with Ledger(path, provenance={}) as ledger:
+        ledger.add("a", {})
+        ledger.add("b", {})
+        ledger.claim(["a"])
+        with Ledger(path, provenance={}) as other:
+            other.claim(["b"])
+            assert ledger._db.execute(holders).fetchone() == (2,)
+        assert ledger._db.execute(holders).fetchone() == (1,)
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        assert file.execute(holders).fetchone() == (0,)
 
 
 def test_a_forked_child_has_to_open_the_ledger_anew(path):

@@ -489,7 +489,7 @@ def test_killed_and_started_again_ends_as_if_never_killed(how, tmp_path):
     killed.send_signal(how)
     _, said = killed.communicate(timeout=60)
     if how == signal.SIGINT and killed.returncode != 0:
-        assert killed.returncode == 130
+        assert killed.returncode == 130, said
         assert b"the same command goes on" in said
         assert b"Traceback" not in said
     assert finished(tmp_path / "a") >= 2

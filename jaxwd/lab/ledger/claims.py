@@ -53,12 +53,18 @@ class Claims(Reader):
         self.close()
 
     def close(self) -> None:
-        """Give back what was claimed and not ended, and close the file."""
+        """Give back what was claimed and not ended, and close the file.
+
+        Who held runs is forgotten: a ledger that is mailed names no machine but by what
+        its runs were made by.
+        """
         if self._id not in open_here:  # closed already
             return
         try:
             if self._beating is not None and os.getpid() == self._process:
-                self.release()
+                with self.together():
+                    self.release()
+                    self._db.execute("DELETE FROM holder WHERE id = ?", (self._id,))
         finally:
             if self._beating is not None:
                 self._beating.set()
