@@ -275,17 +275,17 @@ def test_heartbeats_go_on_and_never_make_a_file(path, tmp_path):
 
 
 def test_who_held_runs_is_forgotten_at_the_end(path):
-    holders = "SELECT count(*) FROM holder"
+    holders = "SELECT id FROM holder"
     with Ledger(path, provenance={}) as ledger:
         ledger.add("a", {})
         ledger.add("b", {})
         ledger.claim(["a"])
         with Ledger(path, provenance={}) as other:
             other.claim(["b"])
-            assert ledger._db.execute(holders).fetchone() == (2,)
-        assert ledger._db.execute(holders).fetchone() == (1,)
+            assert len(ledger._db.execute(holders).fetchall()) == 2
+        assert ledger._db.execute(holders).fetchall() == [(ledger._id,)]
     with contextlib.closing(sqlite3.connect(path)) as file:
-        assert file.execute(holders).fetchone() == (0,)
+        assert file.execute(holders).fetchall() == []
 
 
 def test_a_forked_child_has_to_open_the_ledger_anew(path):
