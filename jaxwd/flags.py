@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from jaxwd.errors import Diverged, InputError, require, unknown
-from jaxwd.signals import Terminated, terminable
+from jaxwd.signals import Terminated, arrived, terminable
 from jaxwd.terminal import one_line, take_any_letter
 
 F = TypeVar("F")
@@ -200,23 +201,28 @@ def guarded(command: Callable[[], object]) -> int:
     except Diverged as error:
         return _said(3, error)
     except KeyboardInterrupt as error:
-        ended = isinstance(error, Terminated)
-        print(
-            f"{error if ended else 'interrupted'}; finished runs are kept, the same "
-            "command goes on",
-            file=sys.stderr,
-        )
-        return error.code if ended else 130
+        return _stopped(error.code - 128 if isinstance(error, Terminated) else None)
     except BrokenPipeError:  # the reader, `head` perhaps, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        return _said(1, error)
     except Exception as error:
+        if (number := arrived()) is not None:  # a library made an error of the signal
+            return _stopped(number)
+        if isinstance(error, OSError):
+            return _said(1, error)
         if os.environ.get("JAXWD_TRACEBACK"):
             raise
         return _said(1, f"{_in_words(error)}; JAXWD_TRACEBACK=1 shows the whole of it")
     return 0
+
+
+def _stopped(number: int | None) -> int:
+    """Say how to go on after a signal, Ctrl-C by default; return the exit code."""
+    number = number or signal.SIGINT
+    by = "interrupted" if number == signal.SIGINT else signal.Signals(number).name
+    said = f"{by}; finished runs are kept, the same command goes on"
+    print(said, file=sys.stderr)
+    return 128 + number
 
 
 def _said(code: int, error: object) -> int:

@@ -13,6 +13,9 @@ _AGAIN = 0.05
 """Seconds behind which a signal that was lost is sent once more."""
 
 
+_arrived: list[int] = []
+
+
 class Terminated(KeyboardInterrupt):
     """A signal that ends the process; passes wherever Ctrl-C does.
 
@@ -33,17 +36,20 @@ def terminable() -> Iterator[None]:
     Python looks for signals between two of its instructions: a compiled epoch that
     runs is not cut short. Where that is within a destructor or a callback of the
     garbage collector (JAX has one), Python prints the exception and forgets it; then
-    the signal is sent again, Ctrl-C among them.
+    the signal is sent again, Ctrl-C among them. Where a library wraps it in an error of
+    its own, `arrived` tells.
     """
+    _arrived.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ours = [
-        number
-        for name in _NAMES
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    ours = {
+        number: before
+        for name in ("SIGINT", *_NAMES)
         if (number := getattr(signal, name, None)) is not None
-        and signal.getsignal(number) is signal.SIG_DFL
-    ]
+        and (before := signal.getsignal(number)) in usual
+    }
     for number in ours:
         signal.signal(number, _end)
     before = sys.unraisablehook
@@ -52,8 +58,8 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in ours.items():
+            signal.signal(number, handler)
 
 
 def _again(lost: Any, otherwise: Any) -> None:
@@ -68,7 +74,13 @@ def _again(lost: Any, otherwise: Any) -> None:
 
 
 def _end(number: int, _frame: object) -> None:
-    raise Terminated(number)
+    _arrived.append(number)
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+
+def arrived() -> int | None:
+    """Return the signal by which the last `terminable` block was asked to end."""
+    return _arrived[0] if _arrived else None
 
 
 def ignore_from_now_on() -> None:

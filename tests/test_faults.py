@@ -84,6 +84,25 @@ def test_signals_end_a_command_with_their_code_and_a_way_on(number, code, capsys
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGTERM, 143, "SIGTERM; "), (signal.SIGINT, 130, "interrupted; ")],
+)
+@pytest.mark.parametrize("kind", [RuntimeError, OSError])
+def test_a_signal_that_a_library_wraps_in_an_error_ends_as_the_signal(
+    kind, number, code, word, capsys
+):
+    def command():
+        try:
+            kill(number)
+        except KeyboardInterrupt:
+            raise kind("INTERNAL: a callback failed") from None
+
+    assert guarded(command) == code
+    assert capsys.readouterr().err.startswith(word)
+    assert guarded(lambda: 1 / 0) == 1  # what another command does is another's
+
+
 def test_handlers_are_put_back_and_those_of_others_left_alone():
     heard = []
     mine = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
