@@ -11,8 +11,6 @@ from typing import Any
 _NAMES = ("SIGTERM", "SIGHUP")  # a scheduler's time is up; the terminal is gone
 _AGAIN = 0.05
 """Seconds behind which a signal that was lost is sent once more."""
-
-
 _arrived: list[int] = []
 
 
@@ -39,10 +37,10 @@ def terminable() -> Iterator[None]:
     the signal is sent again, Ctrl-C among them. Where a library wraps it in an error of
     its own, `arrived` tells.
     """
-    _arrived.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    _arrived.clear()
     usual = (signal.SIG_DFL, signal.default_int_handler)
     ours = {
         number: before

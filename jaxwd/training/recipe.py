@@ -243,7 +243,7 @@ class Recipe:
         return described(self)
 
 
-def _with_peak(value: ScalarOrSchedule, peak: Any) -> ScalarOrSchedule:
+def _with_peak(value: ScalarOrSchedule, new: Any) -> ScalarOrSchedule:
     if isinstance(value, Schedule):
-        return dataclasses.replace(value, peak=peak)
-    return peak
+        return dataclasses.replace(value, peak=new)
+    return new

@@ -22,6 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 import jax
 import numpy as np
+from scipy import stats
 
 import jaxwd as wd
 from jaxwd.lab.provenance import provenance
@@ -69,9 +70,7 @@ def measured(recipe, data):
         Every(folder + "/checkpoints") as kept,
     ):
         wd.run(recipe, data, checkpoints=kept)
-    took = [
-        b - a for a, b in itertools.pairwise(kept.ends)
-    ]  # took[0] began with a save
+    took = [b - a for a, b in itertools.pairwise(kept.ends)]  # 0, 2, … with a save
     ratios = [
         2 * took[n] / (took[n - 1] + took[n + 1]) for n in range(2, len(took) - 1, 2)
     ]
@@ -93,7 +92,8 @@ def main():
     for name, recipe in RECIPES.items():
         measured(replace(recipe, epochs=6), data)  # compiles, imports Orbax
         got = measured(replace(recipe, epochs=given.epochs), data)
-        low, high = interval(got.ratios)
+        drawn = stats.bootstrap((got.ratios,), np.median, method="percentile", rng=0)
+        low, high = drawn.confidence_interval
         lines.append(
             f"| {name} | {size(recipe, data):.1f} | {got.without:.3f} | "
             f"{statistics.median(got.ratios):.3f} | {low:.3f}–{high:.3f} | "
@@ -118,13 +118,6 @@ def main():
     )
     if given.write:
         given.write.write_text(text, encoding="utf-8")
-
-
-def interval(ratios):
-    """Return the 95 % bootstrap interval of the median."""
-    random = np.random.default_rng(0)
-    drawn = random.choice(ratios, (10_000, len(ratios)))
-    return np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
 
 
 def size(recipe, data):
