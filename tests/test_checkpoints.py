@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -19,8 +20,8 @@ from helpers import assert_trees_equal
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxwd as wd
+from jaxwd.training import checkpoint_arrays as arrays
 from jaxwd.training import checkpoint_files as files
-from jaxwd.training.checkpoint_arrays import named
 from jaxwd.training.checkpoint_paper import shapes
 from jaxwd.training.checkpoints import Checkpoints
 from jaxwd.training.recipe import Recipe
@@ -410,6 +411,10 @@ def ones(value):
     return {"θ": jnp.full(1000, value), "key": jax.random.key(int(value))}
 
 
+def like(tree):
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
 def test_quick_saves_are_all_kept_though_one_is_under_way(folder):
     with Checkpoints(folder, keep=100) as kept:
         kept.latest(ones(0), SMALL)
@@ -427,9 +432,11 @@ def test_the_newest_are_kept_and_no_more(folder):
     assert names == {"10", "100", files.MARK, files.LOCK}
 
 
-def test_a_state_may_be_donated_while_it_is_written(folder):
+@pytest.mark.parametrize("rows", [1000, 5000], ids=["small", "large"])
+def test_a_state_may_be_donated_while_it_is_written(rows, folder):
     step = jax.jit(lambda x: x + 1, donate_argnums=0)
-    x = jnp.zeros((1000, 500))
+    x = jnp.zeros((rows, 500))
+    assert (x.nbytes > arrays.SMALL) == (rows == 5000)
     with Checkpoints(folder, keep=9) as kept:
         kept.latest(x, SMALL)
         for number in range(5):
@@ -445,6 +452,9 @@ def test_a_state_may_be_donated_while_it_is_written(folder):
 def test_typed_keys_and_small_types_come_back(folder):
     mine = {
         "key": jax.random.key(3),
+        "keys": jax.random.split(jax.random.key(4, impl="rbg"), 3),
+        "none": jnp.zeros((0, 3)),
+        "large": jnp.arange(arrays.SMALL, dtype=jnp.float32),
         "half": jnp.full((2, 3), 0.1, jnp.bfloat16),
         "flag": jnp.array([True, False]),
         "count": jnp.int32(7),
@@ -453,13 +463,53 @@ def test_typed_keys_and_small_types_come_back(folder):
     with Checkpoints(folder) as kept:
         kept.latest(mine, SMALL)
         kept.save(1, mine, {"nan": float("nan"), "third": 1 / 3})
-        saved = kept.latest(mine, SMALL)
+        saved = kept.latest(like(mine), SMALL)
     assert saved.progress["third"] == 1 / 3
     assert np.isnan(saved.progress["nan"])
     assert jax.tree.structure(saved.state) == jax.tree.structure(mine)
-    assert jax.random.bits(saved.state.pop("key")) == jax.random.bits(mine.pop("key"))
+    assert shapes(arrays.named(saved.state)) == shapes(arrays.named(mine))
+    for name in ("key", "keys"):
+        there, here = saved.state.pop(name), mine.pop(name)
+        assert jnp.array_equal(jax.random.key_data(there), jax.random.key_data(here))
     assert_trees_equal(saved.state, mine)
-    assert shapes(named(saved.state)) == shapes(named(mine))
+
+
+def test_small_arrays_are_written_together_and_others_by_themselves(folder):
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    mine = {
+        "a": jnp.ones(3),
+        "large": jnp.zeros(arrays.SMALL // 4 + 1),
+        "everywhere": jax.device_put(jnp.ones(4), NamedSharding(mesh, PartitionSpec())),
+        "spread": jax.device_put(
+            jnp.ones(4), NamedSharding(mesh, PartitionSpec("data"))
+        ),
+    }
+    with Checkpoints(folder) as kept:
+        kept.latest(mine, SMALL)
+        kept.save(1, mine, {})
+        saved = kept.latest(mine, SMALL)
+    paper = files.read(folder / "1")
+    assert [name.split(".")[1] for name in paper["together"]] == ["a", "everywhere"]
+    assert_trees_equal(saved.state, mine)
+    for name, leaf in mine.items():
+        assert saved.state[name].sharding == leaf.sharding
+
+
+def test_the_first_format_is_read(folder):
+    """Written by jaxwd at ca3e5ec, with Orbax 0.12.8."""
+    shutil.copytree(ROOT / "tests/fixtures/checkpoint_format_1", folder)
+    mine = {
+        "key": jax.random.key(3),
+        "half": jnp.full((2, 3), 0.1, jnp.bfloat16),
+        "count": jnp.int32(7),
+        "kernel": jnp.arange(6.0).reshape(2, 3),
+    }
+    with Checkpoints(folder, says=[].append) as kept:
+        saved = kept.latest(like(mine), SMALL)
+        assert (saved.step, saved.progress) == (5, {"epoch": 1})
+        assert jnp.array_equal(saved.state.pop("key"), mine.pop("key"))
+        assert_trees_equal(saved.state, mine)
+    assert json.loads((folder / files.MARK).read_text()) == {"format": files.FORMAT}
 
 
 def test_a_loop_of_ones_own_goes_on(folder):
@@ -492,8 +542,8 @@ def test_arrays_come_back_in_the_sharding_that_is_asked_for(folder):
     with Checkpoints(folder) as kept:
         kept.latest(x, SMALL)
         kept.save(1, x, {})
-        like = jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=spread)
-        two = kept.latest(like, SMALL).state
+        there = jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=spread)
+        two = kept.latest(there, SMALL).state
         assert two.sharding == spread
         kept.save(2, two, {})
         one = kept.latest(x, SMALL).state
@@ -567,7 +617,7 @@ def test_only_one_module_imports_orbax():
 
 def test_names_of_leaves_are_unique():
     tree = {"a.b": 1, "a": {"b": 2}, "λ/ü": 3}
-    assert named(tree) == {"0.a.b": 2, "1.a.b": 1, "2.___": 3}
+    assert arrays.named(tree) == {"0.a.b": 2, "1.a.b": 1, "2.___": 3}
 
 
 def test_importing_jaxwd_imports_no_orbax():

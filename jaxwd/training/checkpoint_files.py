@@ -25,7 +25,8 @@ try:
 except ImportError:  # Windows: nobody can be told from a process that is gone
     fcntl = None
 
-FORMAT = 1
+FORMAT = 2
+"""1: each array by itself; 2: the small ones together. Both are read."""
 MARK, LOCK, PAPER, ARRAYS = "jaxwd-checkpoints.json", "lock", "checkpoint.json", "state"
 WRITING, OLD, GONE = ".writing", ".old", ".gone"
 _PIECE = 1 << 20

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,8 @@ def paper_of(
     progress: Mapping[str, Any],
     recipe: Recipe,
     data: str,
+    *,
+    together: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the values beside the arrays, as JSON gives them back.
 
@@ -36,6 +38,7 @@ def paper_of(
         "data": data,
         "progress": progress,
         "leaves": shapes(leaves),
+        "together": together,
         "versions": versions(),
     }
     try:

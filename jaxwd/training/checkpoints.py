@@ -110,12 +110,13 @@ class Checkpoints:
         self.wait()
         self._prepare()
         leaves = arrays.named(state)
-        paper = paper_of(step, leaves, progress, *self._about)
+        together = arrays.small(leaves)
+        paper = paper_of(step, leaves, progress, *self._about, together=together)
         writing = self.folder / f"{step}{files.WRITING}"
         if _first():
             files.remove(writing)
             writing.mkdir()
-        under_way = arrays.writing(writing / files.ARRAYS, leaves)
+        under_way = arrays.writing(writing / files.ARRAYS, leaves, together)
 
         def finish() -> None:
             try:
@@ -211,14 +212,15 @@ class Checkpoints:
 
     def _load(self, step: int, like: Any, leaves: dict[str, Any]) -> Saved:
         path = self.folder / str(step)
+        paper = files.read(path)
         try:
-            got = arrays.read(path / files.ARRAYS, leaves)
+            got = arrays.read(path / files.ARRAYS, leaves, paper.get("together", ()))
         except Exception as error:  # its files are whole, so it is not set aside
             raise InputError(
                 f"checkpoint {path} is whole and cannot be read here: {files.brief(error)}"
             ) from error
         state = jax.tree.unflatten(jax.tree.structure(like), [got[k] for k in leaves])
-        return Saved(step, state, files.read(path)["progress"])
+        return Saved(step, state, paper["progress"])
 
     def _set_aside(self, step: int, why: str) -> None:
         if not _first():
