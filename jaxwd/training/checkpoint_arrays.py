@@ -28,10 +28,10 @@ def small(leaves: Mapping[str, Any]) -> list[str]:
 def writing(
     folder: pathlib.Path, leaves: Mapping[str, Any], together: Iterable[str] = ()
 ) -> Callable[[], object]:
-    """Copy named arrays and begin to write them; return what waits for the end.
+    """Copy named arrays; return what writes them, or waits until they are written.
 
-    The arrays may be donated as soon as this returns. What is returned raises what the
-    writing raised.
+    The arrays may be donated as soon as this returns. What is returned is called once, by
+    a thread, and raises what the writing raised.
 
     Args:
         folder: made by this.
@@ -44,8 +44,16 @@ def writing(
     saving = context.array.saving
     saving.use_compression = False  # weights hardly shrink
     saving.enable_write_sharding_file = False  # who reads says where to put it
+    copies = _joined(leaves, list(together))
+
+    def write() -> None:
+        with context:
+            ocp.save(str(folder), copies)
+
+    if copies.keys() == {_TOGETHER} and jax.process_count() == 1:
+        return write  # all is copied: even to begin is left to the thread
     with context:
-        return ocp.save_async(str(folder), _joined(leaves, list(together))).result
+        return ocp.save_async(str(folder), copies).result
 
 
 def read(
