@@ -40,10 +40,7 @@ def writing(
     """
     from orbax.checkpoint import v1 as ocp
 
-    context = ocp.Context()
-    saving = context.array.saving
-    saving.use_compression = False  # weights hardly shrink
-    saving.enable_write_sharding_file = False  # who reads says where to put it
+    context = _context()
     copies = _joined(leaves, list(together))
 
     def write() -> None:
@@ -54,6 +51,21 @@ def writing(
         return write  # all is copied: even to begin is left to the thread
     with context:
         return ocp.save_async(str(folder), copies).result
+
+
+def _context() -> Any:
+    """Return how Orbax writes; fresh, since one that is in use cannot be changed."""
+    from orbax.checkpoint import v1 as ocp
+
+    context = ocp.Context()
+    saving = context.array.saving
+    saving.use_compression = False  # weights hardly shrink
+    saving.enable_write_sharding_file = False  # who reads says where to put it
+    # Orbax makes one of each handler it knows, twice a save, to see who can take a tree.
+    handlers = ocp.handlers.local_registry(include_global_registry=False)
+    handlers.add(ocp.handlers.PyTreeHandler)
+    context.checkpointables.registry = handlers
+    return context
 
 
 def read(

@@ -1,5 +1,6 @@
 """What stands beside the arrays of a checkpoint, and whether it is of this training."""
 
+import functools
 import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -107,6 +108,7 @@ def shapes(leaves: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in leaves.items()}
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Return the versions of what writes a checkpoint."""
     from jaxwd import __version__
