@@ -149,6 +149,19 @@ def test_a_run_returns_when_its_last_epoch_is_on_disk(folder, monkeypatch):
         assert files.steps_in(folder) == [result.final["step"]]
 
 
+@pytest.mark.parametrize("run", [wd.run, wd.run_streamed])
+def test_every_third_epoch_is_saved_and_the_last_one(run, folder):
+    recipe = small(epochs=7)
+    per_epoch = run(small(epochs=1)).final["step"]
+    with Checkpoints(folder, every=3, keep=9) as kept:
+        with pytest.raises(Stop):  # what came after the last save is trained again
+            run(recipe, checkpoints=kept, on_epoch=stop_after(5))
+        assert files.steps_in(folder) == [3 * per_epoch]
+        got = run(recipe, checkpoints=kept)
+    assert files.steps_in(folder) == [epoch * per_epoch for epoch in (3, 6, 7)]
+    assert_same_run(got, run(recipe))
+
+
 def test_a_complete_training_is_only_evaluated(folder):
     first = wd.run(SMALL, checkpoints=folder)
     seen = []

@@ -15,6 +15,7 @@ import jaxwd as wd
 from jaxwd import cli
 from jaxwd.export import read_weights
 from jaxwd.lab.ledger import Ledger
+from jaxwd.train.stopping import Stopped, Stopping
 from jaxwd.train.watching import Watcher
 from jaxwd.training.checkpoints import Checkpoints
 
@@ -137,6 +138,41 @@ def test_a_signal_ends_it_behind_the_epoch_and_the_same_command_goes_on(
     assert mine.outcome["test_loss"] == whole.outcome["test_loss"]
 
 
+def test_a_stop_is_kept_behind_an_epoch_that_is_not_due(train, capsys, monkeypatch):
+    due = Checkpoints.due
+
+    def asked(self, epoch, epochs):
+        if epoch == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return due(self, epoch, epochs)
+
+    monkeypatch.setattr(Checkpoints, "due", asked)
+    words = ["--out", "mine", "--every-epochs", 3, "--keep", 9]
+    assert train(*words) == 143
+    there = pathlib.Path("mine/checkpoints")
+    assert [p.name for p in there.iterdir() if p.name.isdecimal()] == ["12"]
+    monkeypatch.setattr(Checkpoints, "due", due)
+    assert train(*words) == 0
+    assert "going on behind epoch 2, step 12" in capsys.readouterr().out
+    assert {p.name for p in there.iterdir() if p.name.isdecimal()} == {"12", "18", "24"}
+    assert train("--out", "whole") == 0
+    np.testing.assert_equal(curve("mine")[1], curve("whole")[1])
+
+
+def test_a_signal_amid_the_question_is_not_forgotten(monkeypatch):
+    def asking(value):
+        if not value:
+            signal.raise_signal(signal.SIGTERM)  # behind what was read
+        return value
+
+    monkeypatch.setattr("jaxwd.train.stopping.alike", asking)
+    with Stopping() as stopping:
+        stopping.training = True
+        stopping.check()
+        with pytest.raises(Stopped):
+            stopping.check()
+
+
 def test_a_second_signal_ends_it_at_once(train, capsys, monkeypatch):
     def twice(self, arm, seed, row):
         signal.raise_signal(signal.SIGINT)
@@ -203,6 +239,7 @@ def test_a_damaged_checkpoint_is_a_note_and_no_traceback(train, capsys):
     ("words", "said"),
     [
         (["--keep", "0"], "--keep=0 is not allowed"),
+        (["--every-epochs", "0"], "--every-epochs=0 is not allowed"),
         (["--seeds", "3"], "--seeds has no effect here: give --seed"),
         (["--export-for", "cpu"], "--export-for needs --export FOLDER"),
         (["--every-steps", "5"], "--every-steps needs --stream NAME"),

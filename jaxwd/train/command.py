@@ -14,9 +14,9 @@ from jaxwd.train.stopping import Stopped, Stopping
 from jaxwd.train.together import follow, leading
 from jaxwd.train.watching import epochs, kept_in
 
-_ABOUT = """Train one recipe and keep its state after every epoch. The same command goes on
-where it was stopped, by Ctrl-C, SIGTERM, kill -9 or a power cut, and ends with the same
-bits as if it had not been; of a finished training it says so."""
+_ABOUT = """Train one recipe and keep its state, by default after every epoch. The same
+command goes on where it was stopped, by Ctrl-C, SIGTERM, kill -9 or a power cut, and ends
+with the same bits as if it had not been; of a finished training it says so."""
 CHECKPOINTS, ARM = "checkpoints", "training"
 
 
@@ -91,7 +91,9 @@ def _execute(flags: TrainFlags, stopping: Stopping) -> Any:
     layout(flags.layout, recipe.batch_size, flags.devices)
     # All that can be refused is refused by now, before anything is written.
     folder = flags.out or pathlib.Path("runs") / f"train-{recipe.digest()}"
-    kept = kept_in(folder / CHECKPOINTS, flags.keep, stopping, console.print)
+    kept = kept_in(
+        folder / CHECKPOINTS, flags.keep, flags.every_epochs, stopping, console.print
+    )
     results = []
 
     def train(recipe: Any, data: Any, **how: Any) -> Any:
@@ -104,7 +106,7 @@ def _execute(flags: TrainFlags, stopping: Stopping) -> Any:
         return result
 
     def each(row: dict[str, float]) -> None:
-        if not kept.old(row) and row["epoch"] < recipe.epochs:
+        if kept.fresh and not kept.old(row) and row["epoch"] < recipe.epochs:
             stopping.check()
 
     if me.index > 0:

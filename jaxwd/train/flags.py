@@ -36,6 +36,9 @@ class TrainFlags(Flags):
     """Data read while it is trained on, for more than the memory holds, in place of
     --dataset: npy:FOLDER, array_record:PATH, folder:PATH, tfds:NAME. Needs
     jaxwd[stream]."""
+    every_epochs: int = 1
+    """Epochs between two checkpoints; the last one, and the one behind which it is
+    stopped, are kept in any case."""
     every_steps: int | None = None
     """With --stream: keep the state after so many steps of an epoch too."""
     out: pathlib.Path | None = None
@@ -51,6 +54,7 @@ class TrainFlags(Flags):
         """Raise `InputError` for values that no training can use."""
         super().check()
         require("--keep", self.keep, 1)
+        require("--every-epochs", self.every_epochs, 1)
         for flag in _WITHOUT_EFFECT:
             if getattr(self, flag) != getattr(Flags, flag):
                 raise InputError(f"--{flag} has no effect here: give --seed")

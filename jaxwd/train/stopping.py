@@ -51,10 +51,16 @@ class Stopping:
         for number, before in self._before.items():
             signal.signal(number, before)
 
+    def wanted(self) -> bool:
+        """Return whether somebody asked for it, in any process of the job."""
+        wanted = alike(self._asked)
+        if wanted:  # else a signal of meanwhile would be forgotten
+            self._asked = wanted
+        return wanted != 0
+
     def check(self) -> None:
-        """Raise `Stopped` where somebody asked for it, in any process of the job."""
-        self._asked = alike(self._asked)
-        if self._asked:
+        """Raise `Stopped` where somebody asked for it, behind a state that is kept."""
+        if self.wanted():
             self.agreed = True
             raise Stopped(self._asked)
 

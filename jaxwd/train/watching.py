@@ -9,15 +9,23 @@ from jaxwd.train.stopping import Stopping
 
 
 def kept_in(
-    folder: pathlib.Path, keep: int, stopping: Stopping, say: Callable[..., None]
+    folder: pathlib.Path,
+    keep: int,
+    every: int,
+    stopping: Stopping,
+    say: Callable[..., None],
 ) -> Any:
     """Return checkpoints that say when training begins and where it goes on.
+
+    An epoch behind which somebody wants to stop is kept, whatever `every` says.
 
     Orbax and JAX are loaded here, when they are needed.
     """
     from jaxwd.training.checkpoints import Checkpoints
 
     class Kept(Checkpoints):
+        fresh = False
+
         def latest(self, *given: Any) -> Any:
             saved = super().latest(*given)
             stopping.training = stopping.begun = True
@@ -26,12 +34,16 @@ def kept_in(
                 say(f"going on behind epoch {done}, step {saved.step}")
             return saved
 
+        def due(self, epoch: int, epochs: int) -> bool:
+            self.fresh = super().due(epoch, epochs) or stopping.wanted()
+            return self.fresh
+
         def old(self, row: dict[str, float]) -> bool:
             """Say whether an epoch was trained before this start."""
             found = self.restored
             return found is not None and row["epoch"] <= len(found.progress["history"])
 
-    return Kept(folder, keep=keep, says=lambda words: say(f"note: {words}"))
+    return Kept(folder, keep=keep, every=every, says=lambda words: say(f"note: {words}"))
 
 
 @contextlib.contextmanager
@@ -79,7 +91,7 @@ class Watcher:
                 f"{score}, {row['seconds']:.1f} s",
                 highlight=False,
             )
-        if not last:
+        if self.kept.fresh and not last:
             self.stopping.check()
 
     def done(self, arm: str, seed: int, outcome: Any, reused: bool) -> None:

@@ -77,8 +77,8 @@ def run(
         devices: how many devices take part; default all.
         on_epoch: called with the row of metrics after each epoch; where a training goes
             on, first with the rows of the epochs before, so that it sees every epoch.
-        checkpoints: a folder, or `Checkpoints`. Each epoch's state is saved there in
-            the background, and what is found there goes on: a training that was
+        checkpoints: a folder, or `Checkpoints`. Each epoch's state (with `every=n`, each
+            n-th) is saved there in the background, and what is found there goes on: a training that was
             stopped ends with the bits of one that was not, whose `seconds` alone
             differ; one that is complete is only evaluated. Another number of devices
             or layout may go on with it, to rounding.
@@ -135,7 +135,7 @@ def run(
             require_finite(recipe, np.array([row["validation_loss"]]), epoch, steps)
             row["seconds"] = time.perf_counter() - started
             history.append(row)
-            if kept is not None:
+            if kept is not None and kept.due(epoch + 1, recipe.epochs):
                 past = Past(history, in_epochs, row["seconds"])
                 kept.save((epoch + 1) * steps, state, past._asdict())
             if on_epoch is not None:

@@ -160,7 +160,7 @@ def _trained(
             _end_epoch(setup, past, done, state, info)
             past.history[-1]["seconds"] = time.perf_counter() - began
         past.seconds = time.perf_counter() - began
-        if kept is not None and done.saves:
+        if kept is not None and _due(kept, done, setup.recipe.epochs):
             kept.save(past.iterator["next_index"], state, vars(past))
         if done.ends:
             on_epoch(past.history[-1])
@@ -178,6 +178,11 @@ def _trained(
         recipe.epochs * setup.steps * recipe.batch_size / past.in_epochs,
         setup.spread.on_host(state.model_state),
     )
+
+
+def _due(kept: Checkpoints, done: Piece, epochs: int) -> bool:
+    """Return whether the state is saved behind a piece."""
+    return kept.due(done.epoch + 1, epochs) if done.ends else done.saves
 
 
 def _next(setup: Setup, feed: Feed, todo: Any) -> tuple[Piece | None, Any]:
