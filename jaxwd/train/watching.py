@@ -43,7 +43,9 @@ def kept_in(
             found = self.restored
             return found is not None and row["epoch"] <= len(found.progress["history"])
 
-    return Kept(folder, keep=keep, every=every, says=lambda words: say(f"note: {words}"))
+    return Kept(
+        folder, keep=keep, every=every, says=lambda words: say(f"note: {words}")
+    )
 
 
 @contextlib.contextmanager

@@ -77,11 +77,12 @@ def run(
         devices: how many devices take part; default all.
         on_epoch: called with the row of metrics after each epoch; where a training goes
             on, first with the rows of the epochs before, so that it sees every epoch.
-        checkpoints: a folder, or `Checkpoints`. Each epoch's state (with `every=n`, each
-            n-th) is saved there in the background, and what is found there goes on: a training that was
-            stopped ends with the bits of one that was not, whose `seconds` alone
-            differ; one that is complete is only evaluated. Another number of devices
-            or layout may go on with it, to rounding.
+        checkpoints: a folder, or `Checkpoints`. Each epoch's state (each n-th with
+            `Checkpoints(folder, every=n)`) is saved there in the background, and what is
+            found there goes on: a training that was stopped ends with the bits of one
+            that was not, whose `seconds` alone differ; one that is complete is only
+            evaluated. Another number of devices or layout may go on with it, to
+            rounding.
 
     Raises:
         InputError: a batch larger than the data, dropout for a model that fixes its
