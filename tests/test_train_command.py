@@ -159,6 +159,29 @@ def test_a_stop_is_kept_behind_an_epoch_that_is_not_due(train, capsys, monkeypat
     np.testing.assert_equal(curve("mine")[1], curve("whole")[1])
 
 
+def test_a_stream_is_stopped_within_its_epoch(train, tmp_path, capsys, monkeypatch):
+    words = ["--out", "mine", "--stream", "digits", "--every-steps", 2, "--keep", 9]
+    saving = Checkpoints.save
+
+    def save(self, step, *given):
+        if step == 8:  # the second within epoch 2, of 6 steps
+            signal.raise_signal(signal.SIGTERM)
+        saving(self, step, *given)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    run = ["train", *DIGITS[2:], *map(str, words)]
+    assert cli.main(run) == 143
+    assert "SIGTERM: stopping within 2 steps, a second" in capsys.readouterr().err
+    there = pathlib.Path("mine/checkpoints")
+    steps = sorted(int(p.name) for p in there.iterdir() if p.name.isdecimal())
+    assert steps == [2, 4, 6, 8]
+    monkeypatch.setattr(Checkpoints, "save", saving)
+    assert cli.main(run) == 0
+    assert "step 8" in capsys.readouterr().out
+    assert train("--out", "whole") == 0
+    np.testing.assert_equal(curve("mine")[1], curve("whole")[1])
+
+
 def test_a_signal_amid_the_question_is_not_forgotten(monkeypatch):
     def asking(value):
         if not value:

@@ -76,6 +76,8 @@ def _execute(flags: TrainFlags, stopping: Stopping) -> Any:
     runtime.prepare(flags.device, cache=flags.cache, cpu_devices=own)
     me = join(flags.coordinator, flags.processes, flags.process)
     stopping.listen()
+    if flags.every_steps is not None:
+        stopping.where = f"within {flags.every_steps} steps"
     if me.count > 1 and flags.layout == Flags.layout:
         raise InputError(
             f"--layout {flags.layout} is for one process, here are {me.count}; give "
@@ -99,7 +101,8 @@ def _execute(flags: TrainFlags, stopping: Stopping) -> Any:
     def train(recipe: Any, data: Any, **how: Any) -> Any:
         how |= {"devices": flags.devices, "checkpoints": kept}
         if streamed:
-            result = run_streamed(recipe, data, every_steps=flags.every_steps, **how)
+            how |= {"every_steps": flags.every_steps, "on_save": stopping.check}
+            result = run_streamed(recipe, data, **how)
         else:
             result = run(recipe, data, **how)
         results.append(result)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in a long training: it ends behind the epoch, and goes on later."""
+"""Ctrl-C and SIGTERM in a long training: it ends behind a checkpoint, and goes on later."""
 
 import signal
 import sys
@@ -17,7 +17,7 @@ class Stopped(BaseException):
 
 
 class Stopping:
-    """What to do at Ctrl-C and SIGTERM: the first ends the training behind this epoch.
+    """What to do at Ctrl-C and SIGTERM: the first ends the training where it is kept.
 
     While nothing is trained, and at the second one, it ends at once. The save under way
     is waited for in any case.
@@ -26,10 +26,12 @@ class Stopping:
         training: whether there is an epoch under way.
         begun: whether there is something to go on with.
         agreed: whether all processes of the job stop here.
+        where: the next place where it ends, for the person who asked.
     """
 
     def __init__(self) -> None:
         self.training = self.begun = self.agreed = False
+        self.where = "behind this epoch"
         self._asked = 0
         self._before: dict[int, Any] = {}
 
@@ -69,7 +71,7 @@ class Stopping:
             raise Stopped(number)
         self._asked = number
         print(
-            f"\n{signal.Signals(number).name}: stopping behind this epoch, a second "
-            "one stops at once",
+            f"\n{signal.Signals(number).name}: stopping {self.where}, a second one stops "
+            "at once",
             file=sys.stderr,
         )

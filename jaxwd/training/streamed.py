@@ -36,6 +36,7 @@ def run_streamed(
     on_epoch: Callable[[Row], None] | None = None,
     checkpoints: Checkpoints | str | os.PathLike | None = None,
     every_steps: int | None = None,
+    on_save: Callable[[], None] | None = None,
     threads: int | None = None,
     piece_bytes: int = PIECE_BYTES,
 ) -> Result:
@@ -66,6 +67,8 @@ def run_streamed(
         every_steps: save after so many steps of an epoch too, so that a stop loses
             less. A training that goes on from the middle of an epoch ends with the
             bits of one that was not stopped.
+        on_save: called behind each save within an epoch; what it raises ends the
+            training there.
         threads: how many read at the same time; default 2 for each core, at most 16.
         piece_bytes: bytes of inputs that go to the device at once, at most; a
             single step may be more.
@@ -103,7 +106,13 @@ def run_streamed(
         feed = setup.feed()
         try:
             return _trained(
-                setup, state, past, feed, kept, on_epoch or (lambda _: None)
+                setup,
+                state,
+                past,
+                feed,
+                kept,
+                on_epoch or (lambda _: None),
+                on_save or (lambda: None),
             )
         finally:
             feed.close()
@@ -137,6 +146,7 @@ def _trained(
     feed: Feed,
     kept: Checkpoints | None,
     on_epoch: Callable[[Row], None],
+    on_save: Callable[[], None],
 ) -> Result:
     """Return the result of a training that goes on from its past."""
     began = time.perf_counter() - past.seconds
@@ -162,6 +172,8 @@ def _trained(
         past.seconds = time.perf_counter() - began
         if kept is not None and _due(kept, done, setup.recipe.epochs):
             kept.save(past.iterator["next_index"], state, vars(past))
+            if not done.ends:
+                on_save()
         if done.ends:
             on_epoch(past.history[-1])
     final = dict(past.history[-1])
