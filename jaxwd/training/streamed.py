@@ -1,6 +1,5 @@
 """A whole training on data that is read while it runs: `run` for more than memory."""
 
-import functools
 import os
 import time
 from collections.abc import Callable
@@ -8,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxwd.data import Dataset
@@ -21,9 +19,9 @@ from jaxwd.training.loop import Result, check, opened
 from jaxwd.training.parallel import layout as layout_of
 from jaxwd.training.recipe import Recipe
 from jaxwd.training.step import State
-from jaxwd.training.streaming.feed import Feed, Reading, once_through
+from jaxwd.training.streaming.feed import Feed, Reading
+from jaxwd.training.streaming.measuring import measured
 from jaxwd.training.streaming.pieces import PIECE_BYTES, Piece
-from jaxwd.training.streaming.program import Totals
 from jaxwd.training.streaming.setup import Setup, set_up
 
 
@@ -178,7 +176,7 @@ def _trained(
             on_epoch(past.history[-1])
     final = dict(past.history[-1])
     for part in ("train", "test"):
-        final |= _evaluated(setup, state, part)
+        final |= measured(setup, state, part)
     recipe = setup.recipe
     return Result(
         recipe,
@@ -228,30 +226,8 @@ def _end_epoch(setup: Setup, past: Past, piece: Piece, state: State, info: Any) 
     losses, scores = (np.array(x, np.float32) for x in (past.losses, past.scores))
     name = task(setup.data.task).score_name
     row = row_of(piece.epoch, losses, scores, info._asdict(), name)
-    row |= _evaluated(setup, state, "validation")
-    measured = np.array([row["validation_loss"]])
-    require_finite(setup.recipe, measured, piece.epoch, setup.steps)
+    row |= measured(setup, state, "validation")
+    loss = np.array([row["validation_loss"]])
+    require_finite(setup.recipe, loss, piece.epoch, setup.steps)
     past.history.append(row)
     past.losses, past.scores = [], []
-
-
-def _evaluated(setup: Setup, state: State, part: str) -> Row:
-    """Return mean loss and score over every example of a split, read once."""
-    source, turn = getattr(setup.data, part), setup.turns[part]
-    measure = setup.program.evaluate(turn.length, turn.batch)
-    place = setup.spread.place_batch
-    totals = setup.spread.place(Totals(jnp.zeros(()), jnp.zeros(())))
-    for batches, counts in once_through(source, turn, setup.reading):
-        totals = measure(
-            state.measured, state.model_state, totals, place(batches), place(counts),
-            setup.stats,
-        )  # fmt: skip
-    loss, score = _mean(totals, len(source))
-    name = task(setup.data.task).score_name
-    return {f"{part}_loss": loss.item(), f"{part}_{name}": score.item()}
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _mean(totals: Totals, examples: int) -> tuple[jax.Array, jax.Array]:
-    """Return the means; compiled as in `run`, where the division has XLA's last bit."""
-    return totals.loss / examples, totals.score / examples
