@@ -1,5 +1,6 @@
 """Checkpoints: what was stopped ends as what was not; nothing broken is believed."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -231,7 +232,8 @@ def test_kill_9_at_random_moments_changes_nothing(folder):
 
 
 def arrays_file(checkpoint):
-    return max(checkpoint.rglob("d/*"), key=lambda path: path.stat().st_size)
+    found = [path for path in (checkpoint / files.ARRAYS).rglob("*") if path.is_file()]
+    return max(found, key=lambda path: path.stat().st_size)
 
 
 def flip(path, bit=7):
@@ -287,11 +289,112 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(damage, why, fo
     assert (folder / f"broken-{newest}").is_dir()
 
 
+def test_a_process_that_dies_amid_a_save_leaves_whole_checkpoints_only():
+    """At any change that Python makes to the disk; nothing is broken, nothing is left."""
+    done = subprocess.run(
+        [sys.executable, "tests/dying.py"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])},
+    )
+    assert "BAD" not in done.stdout
+    places = [int(n) for n in re.findall(r"(\d+) places", done.stdout)]
+    assert len(places) == 2, done.stderr
+    assert min(places) > 15
+
+
+def test_all_of_a_checkpoint_is_on_the_disk_before_it_has_its_name(folder, monkeypatch):
+    """What a power cut would leave; by inode, which a rename does not change."""
+    synced, usual, named = [], os.fsync, []
+    renaming = pathlib.Path.rename
+
+    def fsync(handle):
+        synced.append(os.fstat(handle).st_ino)
+        usual(handle)
+
+    def rename(path, to):
+        if path.name.endswith(files.WRITING):
+            inside = {p.stat().st_ino for p in [path, *path.rglob("*")]}
+            named.append(inside - {*synced})
+        return renaming(path, to)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(pathlib.Path, "rename", rename)
+    with Checkpoints(folder) as kept:
+        kept.latest(ones(0), SMALL)
+        kept.save(1, ones(0), {})
+    assert named == [set()]
+    assert synced[-1] == folder.stat().st_ino
+
+
+def test_one_bit_of_the_format_does_not_make_it_a_newer_one(folder):
+    stopped(SMALL, folder, 1, 2)
+    newest = files.steps_in(folder)[-1]
+    for path in (folder / files.MARK, folder / str(newest) / files.PAPER):
+        text = path.read_text()
+        path.write_text(text.replace('"format": 2', '"format": 3', 1))
+    said = []
+    with Checkpoints(folder, says=said.append) as kept:
+        assert_same_run(wd.run(SMALL, checkpoints=kept), wd.run(SMALL))
+    assert f"checkpoint {newest} in {folder} is broken" in said[0]
+
+
+@pytest.mark.parametrize("name", ["007", "٣", "99"])
+def test_a_folder_that_is_no_step_of_ours_is_not_read(name, folder):
+    stopped(SMALL, folder, 1)
+    (step,) = files.steps_in(folder)
+    shutil.copytree(folder / str(step), folder / name)
+    said = []
+    with Checkpoints(folder, says=said.append) as kept:
+        assert_same_run(wd.run(SMALL, checkpoints=kept), wd.run(SMALL))
+    assert len(said) == (name == "99")  # a copy under the name of another step
+    assert all("it was step" in words for words in said)
+
+
+@pytest.mark.parametrize("shapes", [{}, {"a": (0, 3)}, {"a": (0,), "b": (3_000_000,)}])
+def test_a_state_of_nothing_comes_back(shapes, folder):
+    state = {name: jnp.zeros(shape) for name, shape in shapes.items()}
+    with Checkpoints(folder) as kept:
+        kept.latest(state, SMALL)
+        kept.save(1, state, {})
+        assert_trees_equal(kept.latest(state, SMALL).state, state)
+
+
+def test_a_last_save_that_fails_is_told(folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "commit", full)
+    with pytest.raises(OSError, match="could not be written to .*No space left"):
+        wd.run(small(epochs=1), checkpoints=folder)
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_stays(folder, monkeypatch):
+    monkeypatch.setattr(files, "GONE", "/not/there")
+    with Checkpoints(folder, keep=1) as kept:
+        kept.latest(ones(0), SMALL)
+        for step in (1, 2):
+            kept.save(step, ones(step), {})
+        assert kept.latest(ones(0), SMALL).step == 2
+    assert files.steps_in(folder) == [1, 2]
+
+
 def test_every_bit_of_every_file_is_under_a_sum(folder):
     stopped(SMALL, folder, 1)
     (step,) = files.steps_in(folder)
     checkpoint = folder / str(step)
-    files.read(checkpoint)
+    written = files.read(checkpoint)
+    paper = checkpoint / files.PAPER
+    whole = paper.read_bytes()
+    for bit in range(8 * len(whole)):
+        byte, place = divmod(bit, 8)
+        paper.write_bytes(
+            whole[:byte] + bytes([whole[byte] ^ 1 << place]) + whole[byte + 1 :]
+        )
+        with contextlib.suppress(files.Broken):
+            assert files.read(checkpoint) == written  # 1E-05 for 1e-05
+    paper.write_bytes(whole)
     for path in [p for p in checkpoint.rglob("*") if p.is_file() and p.stat().st_size]:
         whole = path.read_bytes()
         for bit in (0, 3, 7):
@@ -344,7 +447,9 @@ def test_a_recipe_of_before_a_field_was_added_is_the_same_recipe(folder):
     path = folder / str(step) / files.PAPER
     paper = json.loads(path.read_text())["paper"]
     del paper["recipe"]["label_noise"]
-    path.write_text(json.dumps({"paper": paper, "seal": files._seal(paper)}))
+    path.write_text(
+        json.dumps({"paper": paper, "seal": files._seal(json.dumps(paper))})
+    )
     assert_same_run(wd.run(SMALL, checkpoints=folder), wd.run(SMALL))
 
 
@@ -363,6 +468,7 @@ def test_a_newer_format_is_refused_by_name(folder):
     path = folder / str(step) / files.PAPER
     found = json.loads(path.read_text())
     found["paper"]["format"] = 7
+    found["seal"] = files._seal(json.dumps(found["paper"]))
     path.write_text(json.dumps(found))
     with pytest.raises(
         wd.InputError, match=rf"{step} was written by a newer jaxwd .*7"
@@ -522,7 +628,7 @@ def test_the_first_format_is_read(folder):
         assert (saved.step, saved.progress) == (5, {"epoch": 1})
         assert jnp.array_equal(saved.state.pop("key"), mine.pop("key"))
         assert_trees_equal(saved.state, mine)
-    assert json.loads((folder / files.MARK).read_text()) == {"format": files.FORMAT}
+    assert json.loads((folder / files.MARK).read_text())["format"] == files.FORMAT
 
 
 def test_a_loop_of_ones_own_goes_on(folder):

@@ -1,7 +1,9 @@
 """Data: the embedded set, arrays, tables, folders; what is refused, and how."""
 
 import hashlib
+import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -318,19 +320,67 @@ def test_a_class_with_too_few_pictures_is_named(plants):
         wd.load(f"folder:{plants}")
 
 
+def test_hidden_folders_of_a_class_are_left_out(plants):
+    before = len(wd.load(f"folder:{plants}", image_size=4).train.inputs)
+    some = next(path for path in plants.iterdir() if path.is_dir())
+    hidden = some / ".thumbs"
+    hidden.mkdir()
+    for file in [*some.glob("*.*")]:
+        if file.is_file():
+            shutil.copy(file, hidden)
+            (hidden / f"link-{file.name}").symlink_to("/nowhere")
+    assert len(wd.load(f"folder:{plants}", image_size=4).train.inputs) == before
+
+
+def test_two_folders_alike_by_names_sizes_and_times_are_two(tmp_path):
+    for root, shade in (("one", 3), ("two", 103)):
+        for label in "ab":
+            (tmp_path / root / label).mkdir(parents=True)
+            for i in range(8):
+                path = tmp_path / root / label / f"{i}.bmp"
+                Image.new("L", (4, 4), shade).save(path)
+                os.utime(path, (0, 0))
+    for root, shade in (("one", 3), ("two", 103)):
+        data = wd.load(f"folder:{tmp_path / root}", image_size=4, grayscale=True)
+        assert np.unique(data.train.inputs) == [shade]
+
+
 # --- the cache ------------------------------------------------------------------------
 
 
 def test_truncated_cache_file_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXWD_CACHE", str(tmp_path))
     cache.decoded("x", lambda: {"a": np.arange(1000)})
-    file = tmp_path / "decoded" / "x.npz"
+    file = tmp_path / "decoded" / "x.2.npz"
     file.write_bytes(file.read_bytes()[:500])
-    with pytest.raises(wd.InputError, match=r"x\.npz cannot be read .* delete it"):
+    with pytest.raises(wd.InputError, match=r"x\.2\.npz cannot be read .* delete it"):
         cache.decoded("x", dict)
     file.write_text("rubbish")
     with pytest.raises(wd.InputError, match="delete it"):
         cache.decoded("x", dict)
+
+
+def test_every_bit_of_a_cache_file_is_right_or_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXWD_CACHE", str(tmp_path))
+    want = {"_images": np.arange(3), "_labels": np.arange(2)}
+    cache.decoded("x", lambda: want)
+    file = tmp_path / "decoded" / "x.2.npz"
+    whole = file.read_bytes()
+    refused = 0
+    for bit in range(0, 8 * len(whole), 7):  # 7: every place in a byte has its turn
+        byte, place = divmod(bit, 8)
+        file.write_bytes(
+            whole[:byte] + bytes([whole[byte] ^ 1 << place]) + whole[byte + 1 :]
+        )
+        try:
+            got = cache.decoded("x", dict)
+        except wd.InputError:
+            refused += 1
+        else:
+            assert got.keys() == want.keys()
+            for name, array in want.items():
+                np.testing.assert_array_equal(got[name], array)
+    assert refused > len(whole) / 2
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch):
@@ -344,4 +394,4 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch):
 def test_the_cache_leaves_no_temporary_files(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXWD_CACHE", str(tmp_path))
     cache.decoded("x", lambda: {"a": np.arange(3)})
-    assert [p.name for p in (tmp_path / "decoded").iterdir()] == ["x.npz"]
+    assert [p.name for p in (tmp_path / "decoded").iterdir()] == ["x.2.npz"]

@@ -78,7 +78,7 @@ def test_every_type_keeps_its_bits(dtype, tmp_path):
     }
     arrays, _ = read_weights(write_weights(tmp_path / "w", tree))
     for name, leaf in tree.items():
-        assert arrays[name].dtype == leaf.dtype
+        assert (arrays[name].dtype, arrays[name].shape) == (leaf.dtype, leaf.shape)
         assert arrays[name].tobytes() == np.asarray(leaf).tobytes()
 
 

@@ -229,7 +229,7 @@ def says_more():
     ],
 )
 def test_cached_arrays_that_would_unpack_to_more_are_refused(work, data, message):
-    path = work.parent / "cache" / "decoded" / "x.npz"
+    path = work.parent / "cache" / "decoded" / "x.2.npz"
     path.parent.mkdir(parents=True)
     path.write_bytes(data)
     with pytest.raises(wd.InputError) as error:

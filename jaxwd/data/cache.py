@@ -13,6 +13,8 @@ from jaxwd.data import limits
 from jaxwd.errors import InputError
 
 Arrays = dict[str, np.ndarray]
+_NAMES = "names"
+"""Of all arrays in the file: a damaged one may come without some of them."""
 
 
 def home() -> pathlib.Path:
@@ -30,7 +32,7 @@ def decoded(key: str, decode: Callable[[], Arrays]) -> Arrays:
     Raises:
         InputError: the stored file is truncated or no array file; it is named.
     """
-    path = home() / "decoded" / f"{key}.npz"
+    path = home() / "decoded" / f"{key}.2.npz"
     if path.exists():
         return _read(path)
     arrays = decode()
@@ -43,11 +45,20 @@ def _read(path: pathlib.Path) -> Arrays:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("one array, not several under names")
-            return limits.members(file, path.stat().st_size)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            arrays = limits.members(file, path.stat().st_size)
+            if arrays.keys() != {*arrays.pop(_NAMES).tolist()}:
+                raise ValueError("arrays are missing")
+            return arrays
+    except _DAMAGED as error:
         raise InputError(
             f"cache file {path} cannot be read ({error}); delete it, and it is made anew"
         ) from None
+
+
+_DAMAGED = (
+    OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError,
+    RuntimeError,  # encrypted, or packed in a way that is not ours
+)  # fmt: skip
 
 
 def _write(path: pathlib.Path, arrays: Arrays) -> None:
@@ -59,7 +70,8 @@ def _write(path: pathlib.Path, arrays: Arrays) -> None:
         return  # a cache that cannot be written only costs time
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            named = arrays | {_NAMES: np.array([*arrays])}
+            np.savez(file, **named)  # type: ignore[arg-type]
         os.replace(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import hashlib
+import os
 import pathlib
 import threading
 import warnings
@@ -31,9 +32,9 @@ def image_folder(
     """Return the pictures below `path`, one sub-folder a class.
 
     Every picture is turned upright by its EXIF note, resized to a square and decoded
-    once; the result is cached by the files' names, sizes and times. Folders named
-    `train`, `validation` (or `val`) and `test` with the classes inside are taken as
-    the splits, and what is missing of them is held out of `train`, a sixth each;
+    once; the result is cached by the folder and its files' names, sizes and times.
+    Folders named `train`, `validation` (or `val`) and `test` with the classes inside are
+    taken as the splits, and what is missing of them is held out of `train`, a sixth each;
     otherwise 70 / 15 / 15 % are drawn at random with classes in balance.
 
     Args:
@@ -157,7 +158,7 @@ def _pictures(folder: pathlib.Path) -> list[pathlib.Path]:
         file
         for file in folder.rglob("*")
         if file.suffix.lower() in SUFFIXES
-        and not file.name.startswith(".")
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.is_file()
     )
 
@@ -166,7 +167,8 @@ def _fingerprint(
     root: pathlib.Path, files: dict[str, list], size: int, grayscale: bool
 ) -> str:
     """Return a name for exactly these files decoded in this way."""
-    digest = hashlib.sha256(f"{size} {grayscale}".encode())
+    digest = hashlib.sha256(os.fsencode(root.resolve()))
+    digest.update(f" {size} {grayscale}".encode())
     for part, listed in files.items():
         for file, label in listed:
             stat = file.stat()

@@ -34,7 +34,7 @@ def flat(params: Tree, model_state: Tree = ()) -> dict[str, np.ndarray]:
                 f"two leaves are called {name!r}; rename one, a file knows them by "
                 "their names alone"
             )
-        found[name] = np.ascontiguousarray(leaf)
+        found[name] = np.asarray(leaf, order="C")
     return found
 
 

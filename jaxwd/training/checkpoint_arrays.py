@@ -5,9 +5,11 @@ of small ones. They are written end to end, as the bytes of one array, `small`; 
 and those that no process has all of, under their own names.
 """
 
+import contextlib
+import logging
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -40,25 +42,49 @@ def writing(
     """
     from orbax.checkpoint import v1 as ocp
 
-    context = _context()
     copies = _joined(leaves, list(together))
+    if copies.keys() == {_TOGETHER} and jax.process_count() == 1:
+        begin = None  # all is copied: even to begin is left to the thread
+    else:
+        with _context(alone=False):
+            begin = ocp.save_async(str(folder), copies).result
 
     def write() -> None:
-        with context:
-            ocp.save(str(folder), copies)
+        with _silent():
+            if begin is not None:
+                begin()
+                return
+            with _context(alone=True):
+                ocp.save(str(folder), copies)
 
-    if copies.keys() == {_TOGETHER} and jax.process_count() == 1:
-        return write  # all is copied: even to begin is left to the thread
-    with context:
-        return ocp.save_async(str(folder), copies).result
+    return write
 
 
-def _context() -> Any:
-    """Return how Orbax writes; fresh, since one that is in use cannot be changed."""
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Orbax from printing the traceback of what it raises too."""
+    logger = logging.getLogger("absl")
+
+    def without(record: logging.LogRecord) -> bool:
+        return record.exc_info is None
+
+    logger.addFilter(without)
+    try:
+        yield
+    finally:
+        logger.removeFilter(without)
+
+
+def _context(*, alone: bool) -> Any:
+    """Return how Orbax writes; fresh, since one that is in use cannot be changed.
+
+    An array that is alone needs no database of arrays; six files are there, not nine.
+    """
     from orbax.checkpoint import v1 as ocp
 
     context = ocp.Context()
     saving = context.array.saving
+    saving.use_ocdbt = not alone
     saving.use_compression = False  # weights hardly shrink
     saving.enable_write_sharding_file = False  # who reads says where to put it
     # Orbax makes one of each handler it knows, twice a save, to see who can take a tree.
@@ -85,11 +111,12 @@ def read(
     wanted: dict[str, Any] = {
         name: _abstract(leaf) for name, leaf in like.items() if name not in together
     }
-    if together:
-        wanted[_TOGETHER] = np.empty(sum(sizes), np.uint8)
+    if together or not like:
+        wanted[_TOGETHER] = np.empty(sum(sizes) or 1, np.uint8)
     got = ocp.load(str(folder), wanted)
     if together:
-        pieces = np.split(got.pop(_TOGETHER), np.cumsum(sizes)[:-1])
+        ends = np.cumsum(sizes)
+        pieces = np.split(got.pop(_TOGETHER)[: ends[-1]], ends[:-1])
         for name, piece in zip(together, pieces, strict=True):
             got[name] = _placed(piece, like[name])
     return got
@@ -123,10 +150,12 @@ def _is_small(leaf: Any) -> bool:
 
 def _joined(leaves: Mapping[str, Any], together: list[str]) -> dict[str, Any]:
     alone = {name: leaf for name, leaf in leaves.items() if name not in together}
-    if not together:
+    if not together and alone:
         return alone
     numbers = jax.device_get([_numbers(leaves[name]) for name in together])
     pieces = [x.reshape(-1).view(np.uint8) for x in numbers]
+    if not any(piece.size for piece in pieces):  # Orbax writes no empty array
+        pieces = [np.zeros(1, np.uint8)]
     return alone | {_TOGETHER: np.concatenate(pieces)}
 
 

@@ -6,7 +6,7 @@
     FOLDER/250/state/…               the arrays
 
 A checkpoint is written as `250.writing` and gets its name by one rename, when all of it
-is there.
+is there and on the disk itself, where a power cut leaves it.
 """
 
 import contextlib
@@ -56,10 +56,12 @@ def require_ours(folder: pathlib.Path) -> None:
             )
         return
     try:
-        written = json.loads(mark.read_text(encoding="utf-8"))["format"]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads(mark.read_text(encoding="utf-8"))
+        written, sealed = found["format"], found.get("seal")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # a damaged mark is written anew; each checkpoint says its own format
-    require_known(mark, written)
+    if sealed is None or sealed == _seal(json.dumps(written)):
+        require_known(mark, written)
 
 
 def require_known(path: pathlib.Path, written: Any) -> None:
@@ -83,7 +85,8 @@ def prepare(folder: pathlib.Path) -> IO[str] | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = _locked(folder)
-        write(folder / MARK, json.dumps({"format": FORMAT}) + "\n")
+        seal = _seal(json.dumps(FORMAT))
+        write(folder / MARK, json.dumps({"format": FORMAT, "seal": seal}) + "\n")
     except OSError as error:
         raise InputError(
             f"checkpoints={folder} cannot be written ({error.strerror})"
@@ -128,14 +131,25 @@ def _clear(folder: pathlib.Path) -> None:
 
 def steps_in(folder: pathlib.Path) -> list[int]:
     """Return the steps of the checkpoints that are there, in order."""
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+    names = [path.name for path in folder.iterdir() if path.name.isdecimal()]
+    return sorted(int(name) for name in names if name == str(int(name)))
 
 
 def write(path: pathlib.Path, text: str) -> None:
     """Write a file whole or not at all."""
     half = path.with_name(path.name + WRITING)
     half.write_text(text, encoding="utf-8")
+    _on_disk(half)
     half.replace(path)
+
+
+def _on_disk(path: pathlib.Path) -> None:
+    """Wait until a file, or what a folder lists, would outlive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def remove(path: pathlib.Path) -> None:
@@ -147,15 +161,24 @@ def remove(path: pathlib.Path) -> None:
             path.unlink()
 
 
-def commit(writing: pathlib.Path, paper: dict[str, Any]) -> None:
-    """Seal a checkpoint that is written but for its paper, and give it its name."""
-    paper = paper | {"files": dict(_sums(writing))}
-    write(writing / PAPER, json.dumps({"seal": _seal(paper), "paper": paper}))
+def commit(writing: pathlib.Path, paper: str) -> None:
+    """Seal a checkpoint that is written but for its paper, and give it its name.
+
+    Args:
+        writing: its folder as yet.
+        paper: a JSON object, to which the sums of the files are added.
+    """
+    paper = f'{paper[:-1]}, "files": {json.dumps(dict(_sums(writing)))}}}'
+    for path in writing.rglob("*"):
+        _on_disk(path)
+    write(writing / PAPER, f'{{"seal": {_seal(paper)}, "paper": {paper}}}')
+    _on_disk(writing)
     final = writing.with_name(writing.name.removesuffix(WRITING))
     old = final.with_name(final.name + OLD)
     if final.exists():
         final.rename(old)
     writing.rename(final)
+    _on_disk(final.parent)
     remove(old)
 
 
@@ -163,8 +186,9 @@ def prune(folder: pathlib.Path, keep: int) -> None:
     """Remove all checkpoints but the newest `keep`; each vanishes by one rename."""
     for step in steps_in(folder)[:-keep]:
         gone = folder / f"{step}{GONE}"
-        (folder / str(step)).rename(gone)
-        remove(gone)
+        with contextlib.suppress(OSError):  # it stays, and is tried again at the next
+            (folder / str(step)).rename(gone)
+            remove(gone)
 
 
 def set_aside(folder: pathlib.Path, step: int) -> str:
@@ -185,15 +209,15 @@ def read(checkpoint: pathlib.Path) -> dict[str, Any]:
     try:
         found = json.loads((checkpoint / PAPER).read_text(encoding="utf-8"))
         paper, sealed = found["paper"], found["seal"]
-        require_known(checkpoint, paper["format"])
     except FileNotFoundError:
         raise Broken(f"it has no {PAPER}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
+    except (OSError, ValueError, KeyError, TypeError):
         raise Broken(f"{PAPER} cannot be read") from None
-    if sealed != _seal(paper):
+    if sealed != _seal(json.dumps(paper)):
         raise Broken(f"{PAPER} was altered")
+    require_known(checkpoint, paper["format"])
+    if str(paper["step"]) != checkpoint.name:
+        raise Broken(f"it was step {paper['step']} when it was written")
     try:
         there = dict(_sums(checkpoint))
     except OSError as error:
@@ -220,8 +244,8 @@ def _sums(checkpoint: pathlib.Path) -> Iterator[tuple[str, list[int]]]:
             yield name, [size, total]
 
 
-def _seal(paper: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(paper).encode())
+def _seal(text: str) -> int:
+    return zlib.crc32(text.encode())
 
 
 def in_plain_words(

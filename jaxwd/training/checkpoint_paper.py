@@ -25,8 +25,8 @@ def paper_of(
     data: str,
     *,
     together: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Return the values beside the arrays, as JSON gives them back.
+) -> str:
+    """Return the values beside the arrays, as a JSON object.
 
     Raises:
         InputError: progress that is no JSON.
@@ -43,7 +43,7 @@ def paper_of(
         "versions": versions(),
     }
     try:
-        return json.loads(json.dumps(paper))
+        return json.dumps(paper)
     except (TypeError, ValueError) as error:
         raise InputError(f"progress has to be JSON values: {error}") from None
 
