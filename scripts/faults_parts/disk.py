@@ -89,8 +89,8 @@ def _limited(stage: Stage, words: list[str], size: str) -> Child:
 
 
 def full_under_checkpoints(stage: Stage) -> Observed:
-    """A disk that fills up between two checkpoints."""
-    found = Observed(1, "")
+    """A disk that fills up between two checkpoints, and amid the arrays of one."""
+    found = Observed(2, "")
     epochs = 8
     wanted, got = stage.fresh("result"), stage.fresh("result")
     usual = stage.fresh("checkpoints")
@@ -115,9 +115,32 @@ def full_under_checkpoints(stage: Stage) -> Observed:
         found.wrong += faulty(child, (0,))
         found.lost += not got.exists()
         found.changed += got.exists() and got.read_text() != wanted.read_text()
+        found.wrong += _full_under_train(stage)
     found.said = (
-        "told by the save; with room again the training ended with the same bits"
+        "told by the save, by `jaxwd train` in one line; with room again the training "
+        "ended with the same bits"
     )
+    return found
+
+
+def _full_under_train(stage: Stage) -> list[str]:
+    """Return what is wrong with `jaxwd train` where 12 MB of weights find 10 MB."""
+    words = "--dataset friedman --model mlp --learning-rate 0.01 --epochs 3"
+    words = ["train", *words.split(), "--vary", "model_options.hidden=[1000,1000]"]
+    usual, out = stage.fresh(), stage.fresh()
+    whole = stage.command([*words, "--out", str(usual)])
+    whole.end()
+    found = faulty(whole, (0,))
+    with mounted(out, "size=10m"):
+        child = stage.command([*words, "--out", str(out)])
+        child.end()
+        found += faulty(child, (1,), "could not be written")
+        _remount(out, "size=200m")
+        again = stage.command([*words, "--out", str(out)])
+        again.end()
+        found += faulty(again, (0,))
+        if canonical(out) != canonical(usual):
+            found.append("a training on a disk that was full has another end")
     return found
 
 

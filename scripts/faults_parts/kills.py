@@ -8,6 +8,8 @@ import time
 
 from faults_parts.stage import Child, Observed, Stage, canonical, compared
 
+from jaxwd.training import checkpoint_files as files
+
 KILLS = {"training": 20, "train": 8, "run": 12, "sweep": 14}
 SHORT = {"training": 3, "train": 2, "run": 2, "sweep": 2}
 
@@ -37,9 +39,13 @@ def trained(folder: pathlib.Path, out: pathlib.Path, epochs: int) -> None:
 
 
 def training(stage: Stage) -> Observed:
-    """`jaxwd.run(…, checkpoints=)`."""
+    """`jaxwd.run(…, checkpoints=)`, between its first epoch and its last.
+
+    A kill that came when all was saved does not count, and none may leave a checkpoint
+    that is broken.
+    """
     epochs = 12 if stage.short else 40
-    wanted, seconds = _reference(stage, epochs)
+    wanted, seconds, last = _reference(stage, epochs)
     left = (SHORT if stage.short else KILLS)["training"]
     found = Observed(left, "")
     rounds = 0
@@ -48,13 +54,14 @@ def training(stage: Stage) -> Observed:
         rounds += 1
         while True:
             child = stage.fork(lambda: trained(folder, out, epochs))  # noqa: B023
-            moment = stage.draw.uniform(0.2, 1.1) * seconds
-            if left and child.wait(moment) is None:
+            child.until(lambda: _trains(folder, child.pid))  # noqa: B023
+            if left and child.wait(stage.draw.uniform(0, 0.3) * seconds) is None:
                 child.kill()
-                left -= 1
+                left -= last not in files.steps_in(folder)
                 continue
             code = child.end()
-            seconds = min(seconds, time.monotonic() - child.began)
+            if "is broken" in child.said:
+                found.wrong.append(f"a kill broke a checkpoint: {child.said[-500:]}")
             if code != 0:
                 found.wrong.append(
                     f"a training that goes on failed: {child.said[-500:]}"
@@ -71,13 +78,23 @@ def training(stage: Stage) -> Observed:
     return found
 
 
-def _reference(stage: Stage, epochs: int) -> tuple[str, float]:
+def _trains(folder: pathlib.Path, process: int) -> bool:
+    """Say whether a process is at the checkpoints of a folder."""
+    with contextlib.suppress(OSError):
+        return (folder / files.LOCK).read_text().strip() == str(process)
+    return False
+
+
+def _reference(stage: Stage, epochs: int) -> tuple[str, float, int]:
+    """Return what comes out, the seconds of training, and the last step."""
     for _ in range(1 if stage.short else 2):
         out, folder = stage.fresh("result"), stage.fresh("checkpoints")
         child = stage.fork(lambda: trained(folder, out, epochs))  # noqa: B023
+        child.until(lambda: _trains(folder, child.pid))  # noqa: B023
+        began = time.monotonic()
         if child.end() != 0:
             raise RuntimeError(child.said)
-    return out.read_text(), time.monotonic() - child.began
+    return out.read_text(), time.monotonic() - began, files.steps_in(folder)[-1]
 
 
 def run(stage: Stage) -> Observed:
