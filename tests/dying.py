@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 import jax.numpy as jnp
-import orbax.checkpoint.v1  # noqa: F401  (before the disk is watched)
+from orbax.checkpoint import v1  # noqa: F401  (before the disk is watched)
 
 from jaxwd.training import checkpoint_files as files
 from jaxwd.training.checkpoints import Checkpoints

@@ -23,6 +23,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import jaxwd as wd
 from jaxwd.training import checkpoint_arrays as arrays
 from jaxwd.training import checkpoint_files as files
+from jaxwd.training import checkpoint_seal as seal
 from jaxwd.training.checkpoint_paper import shapes
 from jaxwd.training.checkpoints import Checkpoints
 from jaxwd.training.recipe import Recipe
@@ -257,17 +258,17 @@ DAMAGES = {
     ),
     "a file less": (lambda c: arrays_file(c).unlink(), r"state/.* is missing"),
     "a flipped bit in the paper": (
-        lambda c: flip(c / files.PAPER, 0),
+        lambda c: flip(c / seal.PAPER, 0),
         "checkpoint.json (was altered|cannot be read)",
     ),
     "a paper cut short": (
-        lambda c: cut_short(c / files.PAPER),
+        lambda c: cut_short(c / seal.PAPER),
         "checkpoint.json cannot be read",
     ),
-    "no paper": (lambda c: (c / files.PAPER).unlink(), "it has no checkpoint.json"),
+    "no paper": (lambda c: (c / seal.PAPER).unlink(), "it has no checkpoint.json"),
     "a metric changed by hand": (
-        lambda c: (c / files.PAPER).write_text(
-            (c / files.PAPER).read_text().replace('"epoch": 1', '"epoch": 7')
+        lambda c: (c / seal.PAPER).write_text(
+            (c / seal.PAPER).read_text().replace('"epoch": 1', '"epoch": 7')
         ),
         "checkpoint.json was altered",
     ),
@@ -331,7 +332,7 @@ def test_all_of_a_checkpoint_is_on_the_disk_before_it_has_its_name(folder, monke
 def test_one_bit_of_the_format_does_not_make_it_a_newer_one(folder):
     stopped(SMALL, folder, 1, 2)
     newest = files.steps_in(folder)[-1]
-    for path in (folder / files.MARK, folder / str(newest) / files.PAPER):
+    for path in (folder / files.MARK, folder / str(newest) / seal.PAPER):
         text = path.read_text()
         path.write_text(text.replace('"format": 2', '"format": 3', 1))
     said = []
@@ -384,25 +385,25 @@ def test_every_bit_of_every_file_is_under_a_sum(folder):
     stopped(SMALL, folder, 1)
     (step,) = files.steps_in(folder)
     checkpoint = folder / str(step)
-    written = files.read(checkpoint)
-    paper = checkpoint / files.PAPER
+    written = seal.read(checkpoint)
+    paper = checkpoint / seal.PAPER
     whole = paper.read_bytes()
     for bit in range(8 * len(whole)):
         byte, place = divmod(bit, 8)
         paper.write_bytes(
             whole[:byte] + bytes([whole[byte] ^ 1 << place]) + whole[byte + 1 :]
         )
-        with contextlib.suppress(files.Broken):
-            assert files.read(checkpoint) == written  # 1E-05 for 1e-05
+        with contextlib.suppress(seal.Broken):
+            assert seal.read(checkpoint) == written  # 1E-05 for 1e-05
     paper.write_bytes(whole)
     for path in [p for p in checkpoint.rglob("*") if p.is_file() and p.stat().st_size]:
         whole = path.read_bytes()
         for bit in (0, 3, 7):
             flip(path, bit)
-            with pytest.raises(files.Broken):
-                files.read(checkpoint)
+            with pytest.raises(seal.Broken):
+                seal.read(checkpoint)
             path.write_bytes(whole)
-    files.read(checkpoint)
+    seal.read(checkpoint)
 
 
 def test_where_none_is_good_it_starts_anew_and_says_so(folder):
@@ -444,11 +445,11 @@ def test_checkpoints_of_another_recipe_are_refused_by_what_differs(folder):
 def test_a_recipe_of_before_a_field_was_added_is_the_same_recipe(folder):
     stopped(SMALL, folder, 1)
     (step,) = files.steps_in(folder)
-    path = folder / str(step) / files.PAPER
+    path = folder / str(step) / seal.PAPER
     paper = json.loads(path.read_text())["paper"]
     del paper["recipe"]["label_noise"]
     path.write_text(
-        json.dumps({"paper": paper, "seal": files._seal(json.dumps(paper))})
+        json.dumps({"paper": paper, "seal": seal.seal_of(json.dumps(paper))})
     )
     assert_same_run(wd.run(SMALL, checkpoints=folder), wd.run(SMALL))
 
@@ -465,10 +466,10 @@ def test_other_data_of_the_same_name_is_refused(folder):
 def test_a_newer_format_is_refused_by_name(folder):
     stopped(SMALL, folder, 1)
     (step,) = files.steps_in(folder)
-    path = folder / str(step) / files.PAPER
+    path = folder / str(step) / seal.PAPER
     found = json.loads(path.read_text())
     found["paper"]["format"] = 7
-    found["seal"] = files._seal(json.dumps(found["paper"]))
+    found["seal"] = seal.seal_of(json.dumps(found["paper"]))
     path.write_text(json.dumps(found))
     with pytest.raises(
         wd.InputError, match=rf"{step} was written by a newer jaxwd .*7"
@@ -607,7 +608,7 @@ def test_small_arrays_are_written_together_and_others_by_themselves(folder):
         kept.latest(mine, SMALL)
         kept.save(1, mine, {})
         saved = kept.latest(mine, SMALL)
-    paper = files.read(folder / "1")
+    paper = seal.read(folder / "1")
     assert [name.split(".")[1] for name in paper["together"]] == ["a", "everywhere"]
     assert_trees_equal(saved.state, mine)
     for name, leaf in mine.items():
@@ -628,7 +629,7 @@ def test_the_first_format_is_read(folder):
         assert (saved.step, saved.progress) == (5, {"epoch": 1})
         assert jnp.array_equal(saved.state.pop("key"), mine.pop("key"))
         assert_trees_equal(saved.state, mine)
-    assert json.loads((folder / files.MARK).read_text())["format"] == files.FORMAT
+    assert json.loads((folder / files.MARK).read_text())["format"] == seal.FORMAT
 
 
 def test_a_loop_of_ones_own_goes_on(folder):

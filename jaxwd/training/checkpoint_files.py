@@ -14,26 +14,18 @@ import json
 import os
 import pathlib
 import shutil
-import zlib
-from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO
 
 from jaxwd.errors import InputError
+from jaxwd.training.checkpoint_seal import FORMAT, PAPER, require_known, seal_of, sealed
 
 try:
     import fcntl
 except ImportError:  # Windows: nobody can be told from a process that is gone
     fcntl = None
 
-FORMAT = 2
-"""1: each array by itself; 2: the small ones together. Both are read."""
-MARK, LOCK, PAPER, ARRAYS = "jaxwd-checkpoints.json", "lock", "checkpoint.json", "state"
+MARK, LOCK, ARRAYS = "jaxwd-checkpoints.json", "lock", "state"
 WRITING, OLD, GONE = ".writing", ".old", ".gone"
-_PIECE = 1 << 20
-
-
-class Broken(Exception):
-    """A checkpoint that is not what was written; says what is wrong with it."""
 
 
 def require_ours(folder: pathlib.Path) -> None:
@@ -57,20 +49,11 @@ def require_ours(folder: pathlib.Path) -> None:
         return
     try:
         found = json.loads(mark.read_text(encoding="utf-8"))
-        written, sealed = found["format"], found.get("seal")
+        written, seal = found["format"], found.get("seal")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # a damaged mark is written anew; each checkpoint says its own format
-    if sealed is None or sealed == _seal(json.dumps(written)):
+    if seal is None or seal == seal_of(json.dumps(written)):
         require_known(mark, written)
-
-
-def require_known(path: pathlib.Path, written: Any) -> None:
-    """Raise `InputError` where a newer version wrote the file."""
-    if isinstance(written, int) and written > FORMAT:
-        raise InputError(
-            f"{path} was written by a newer jaxwd (format {written}, this one reads up "
-            f"to {FORMAT}); upgrade jaxwd or give another folder"
-        )
 
 
 def prepare(folder: pathlib.Path) -> IO[str] | None:
@@ -85,8 +68,8 @@ def prepare(folder: pathlib.Path) -> IO[str] | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = _locked(folder)
-        seal = _seal(json.dumps(FORMAT))
-        write(folder / MARK, json.dumps({"format": FORMAT, "seal": seal}) + "\n")
+        mark = {"format": FORMAT, "seal": seal_of(json.dumps(FORMAT))}
+        write(folder / MARK, json.dumps(mark) + "\n")
     except OSError as error:
         raise InputError(
             f"checkpoints={folder} cannot be written ({error.strerror})"
@@ -168,10 +151,10 @@ def commit(writing: pathlib.Path, paper: str) -> None:
         writing: its folder as yet.
         paper: a JSON object, to which the sums of the files are added.
     """
-    paper = f'{paper[:-1]}, "files": {json.dumps(dict(_sums(writing)))}}}'
+    paper = sealed(paper, writing)
     for path in writing.rglob("*"):
         _on_disk(path)
-    write(writing / PAPER, f'{{"seal": {_seal(paper)}, "paper": {paper}}}')
+    write(writing / PAPER, paper)
     _on_disk(writing)
     final = writing.with_name(writing.name.removesuffix(WRITING))
     old = final.with_name(final.name + OLD)
@@ -192,60 +175,13 @@ def prune(folder: pathlib.Path, keep: int) -> None:
 
 
 def set_aside(folder: pathlib.Path, step: int) -> str:
-    """Rename a broken checkpoint, so that it does not count; return its new name."""
+    """Rename a broken checkpoint, so that it does not count; return what becomes of it."""
     name = f"broken-{step}"
     remove(folder / name)
     (folder / str(step)).rename(folder / name)
-    return name
-
-
-def read(checkpoint: pathlib.Path) -> dict[str, Any]:
-    """Return the paper of a checkpoint whose files are all as they were written.
-
-    Raises:
-        Broken: damaged, cut short, or no checkpoint of jaxwd.
-        InputError: a newer format.
-    """
-    try:
-        found = json.loads((checkpoint / PAPER).read_text(encoding="utf-8"))
-        paper, sealed = found["paper"], found["seal"]
-    except FileNotFoundError:
-        raise Broken(f"it has no {PAPER}") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise Broken(f"{PAPER} cannot be read") from None
-    if sealed != _seal(json.dumps(paper)):
-        raise Broken(f"{PAPER} was altered")
-    require_known(checkpoint, paper["format"])
-    if str(paper["step"]) != checkpoint.name:
-        raise Broken(f"it was step {paper['step']} when it was written")
-    try:
-        there = dict(_sums(checkpoint))
-    except OSError as error:
-        raise Broken(f"a file cannot be read ({error.strerror})") from None
-    for name, (size, total) in paper["files"].items():
-        if name not in there:
-            raise Broken(f"{name} is missing")
-        if there[name][0] != size:
-            raise Broken(f"{name} has {there[name][0]} bytes of {size}")
-        if there[name][1] != total:
-            raise Broken(f"{name} was altered")
-    return paper
-
-
-def _sums(checkpoint: pathlib.Path) -> Iterator[tuple[str, list[int]]]:
-    """Return size and CRC-32 of each file but the paper itself."""
-    for path in sorted(checkpoint.rglob("*")):
-        name = path.relative_to(checkpoint).as_posix()
-        if path.is_file() and not name.startswith(PAPER):
-            size = total = 0
-            with path.open("rb") as file:
-                while piece := file.read(_PIECE):
-                    size, total = size + len(piece), zlib.crc32(piece, total)
-            yield name, [size, total]
-
-
-def _seal(text: str) -> int:
-    return zlib.crc32(text.encode())
+    left = steps_in(folder)
+    instead = f"trying {left[-1]} instead" if left else "none is left, starting anew"
+    return f"kept as {name}, {instead}"
 
 
 def in_plain_words(

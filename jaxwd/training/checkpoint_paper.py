@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from jaxwd.errors import InputError
-from jaxwd.training.checkpoint_files import FORMAT
+from jaxwd.training.checkpoint_seal import FORMAT
 from jaxwd.training.on_paper import recipe_from
 from jaxwd.training.recipe import Recipe
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxwd.errors import InputError, require
 from jaxwd.training import checkpoint_arrays as arrays
 from jaxwd.training import checkpoint_files as files
+from jaxwd.training import checkpoint_seal as seal
 from jaxwd.training.checkpoint_paper import paper_of, require_same
 from jaxwd.training.recipe import Recipe
 
@@ -35,16 +36,15 @@ class Checkpoints:
     """The checkpoints of one training, in a folder of its own.
 
     A save returns when the arrays are copied; a thread writes them. One save is under
-    way at a time, the next waits for it, and none is left out. A process killed at any
-    moment leaves whole checkpoints only; after a power cut the newest may be damaged,
-    which its sums show, and the one before is used.
+    way at a time, the next waits for it, and none is left out. A kill or a power cut at
+    any moment leaves whole checkpoints only: each is on the disk itself before it has
+    its name. What is damaged later its sums show, and the one before is used.
 
     Args:
         folder: made if missing; one that holds anything else is refused.
         keep: how many of the newest stay.
-        every: epochs of a training between two saves; its last epoch is saved in any
-            case. 1, the default, costs some 20 ms of processor an epoch: raise it where
-            epochs take milliseconds.
+        every: epochs of a training between two saves; its last is saved in any case.
+            A save costs some 20 ms of processor: raise it where epochs take that long.
         says: told what a person has to know, such as which checkpoint was damaged;
             default a warning.
 
@@ -92,8 +92,6 @@ class Checkpoints:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # --- writing ------------------------------------------------------------------
 
     def due(self, epoch: int, epochs: int) -> bool:
         """Return whether a training of so many epochs saves behind this one, from 1.
@@ -165,8 +163,6 @@ class Checkpoints:
                 self._lock.close()
             self._lock, self._open = None, False
 
-    # --- reading ------------------------------------------------------------------
-
     def latest(self, like: Any, recipe: Recipe, data: str = "") -> Saved | None:
         """Return the newest good checkpoint, or None where there is none.
 
@@ -196,13 +192,13 @@ class Checkpoints:
             return self._newest(leaves)
         from jax.experimental.multihost_utils import broadcast_one_to_all
 
-        step, refusal = _NONE, None
+        step, refusal = None, None
         if _first():
             try:
-                newest = self._newest(leaves)
-                step = _NONE if newest is None else newest
+                step = self._newest(leaves)
             except InputError as error:
                 step, refusal = _REFUSED, error
+        step = _NONE if step is None else step
         step = int(broadcast_one_to_all(np.int64(step)))
         if step == _REFUSED:
             raise refusal or InputError(f"process 0 refused {self.folder}")
@@ -213,8 +209,8 @@ class Checkpoints:
         self._prepare()
         for step in reversed(files.steps_in(self.folder)):
             try:
-                paper = files.read(self.folder / str(step))
-            except files.Broken as broken:
+                paper = seal.read(self.folder / str(step))
+            except seal.Broken as broken:
                 self._set_aside(step, str(broken))
                 continue
             for remark in require_same(self.folder, paper, leaves, *self._about):
@@ -224,7 +220,7 @@ class Checkpoints:
 
     def _load(self, step: int, like: Any, leaves: dict[str, Any]) -> Saved:
         path = self.folder / str(step)
-        paper = files.read(path)
+        paper = seal.read(path)
         try:
             got = arrays.read(path / files.ARRAYS, leaves, paper.get("together", ()))
         except Exception as error:  # its files are whole, so it is not set aside
@@ -237,15 +233,8 @@ class Checkpoints:
     def _set_aside(self, step: int, why: str) -> None:
         if not _first():
             return
-        name = files.set_aside(self.folder, step)
-        left = files.steps_in(self.folder)
-        instead = (
-            f"trying {left[-1]} instead" if left else "none is left, starting anew"
-        )
-        self._says(
-            f"checkpoint {step} in {self.folder} is broken: {why}; kept as {name}, "
-            f"{instead}"
-        )
+        then = files.set_aside(self.folder, step)
+        self._says(f"checkpoint {step} in {self.folder} is broken: {why}; {then}")
 
     def _prepare(self) -> None:
         if not self._open and _first():
