@@ -172,10 +172,20 @@ def test_a_worker_that_hangs_is_found_by_its_silence_and_its_member_given_up():
     made.heard(0, 50.0, 4, 50.0)
     assert not made.overdue(50.0 + 1.0)
     made.heard(0, 53.0, 4, 3.0)
-    assert made.patience(chunk) == 60.0
-    assert not made.overdue(53.0 + 59.0)
-    assert made.overdue(53.0 + 61.0) == [0]
+    assert made.patience(chunk) == 20 * 50.0  # the first epochs tell it too
+    assert not made.overdue(53.0 + 999.0)
+    assert made.overdue(53.0 + 1001.0) == [0]
     assert scheduler([40], patience=5.0).patience(chunk) == 5.0
+
+
+def test_epochs_longer_than_the_least_patience_are_waited_for():
+    made = scheduler([2], scouts=False)
+    made.joined(0)
+    made.next(0, 0.0)
+    for epoch in range(1, 4):
+        now = 30.0 + 100.0 * epoch  # 30 s of compiling, then 100 s an epoch
+        assert not made.overdue(now)
+        made.heard(0, now, 1, 100.0)
 
 
 def test_nodes_that_go_away_are_not_blamed_on_members_until_the_tenth_time():

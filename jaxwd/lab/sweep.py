@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -10,8 +10,9 @@ from jaxwd.errors import Diverged, InputError, require
 from jaxwd.flags import Flags, flags_of, guarded, joined, parse
 
 _ABOUT = """Train the grid of an experiment file: its `grid(flags, data)`, which returns
-members made by `jaxwd.lab.product` and its like, or else its arms with every seed. What
-has ended in the ledger is not run again."""
+members made by `jaxwd.lab.product` and its like, or else its arms with every seed, each
+over a grid of the ranges it is tuned over. What has ended in the ledger is not run
+again."""
 _BEST = 5
 
 
@@ -26,10 +27,13 @@ class SweepFlags(Flags):
     """The most members at a time; default by engine and memory."""
     halving: float | None = None
     """Stop all but the best 1/η by validation loss at each rung; 3 is usual."""
+    points: int = 6
+    """Of arms with ranges: how many values of each, from end to end."""
     compare_alone: bool = True
     """Time a member alone at the end, and print the speed-up."""
     address: str | None = None
-    """Of a Ray cluster, HOST:PORT or auto; default a Ray of this machine's own."""
+    """Of a Ray cluster, HOST:PORT or auto; default $RAY_ADDRESS, or else a Ray of this
+    machine's own. TLS and tokens are Ray's: RAY_USE_TLS, RAY_AUTH_MODE=token."""
     max_in_flight: int | None = None
     """Ray: the most workers at a time; default as many as there is room for."""
     worker_cpus: float = 1.0
@@ -44,6 +48,7 @@ class SweepFlags(Flags):
         super().check()
         if self.chunk is not None:
             require("--chunk", self.chunk, 1)
+        require("--points", self.points, 1)
         if self.halving is not None:
             require("--halving", self.halving, 1.0, open_low=True)
         if self.layout != Flags.layout:
@@ -114,17 +119,21 @@ def sweep(
 
 
 def grid_of(module: ModuleType) -> Callable:
-    """Return an experiment's grid, or its arms with every seed as one."""
+    """Return an experiment's grid, or its arms, ranges and seeds as one."""
     if hasattr(module, "grid"):
         return module.grid
 
-    def arms_by_seeds(flags: Flags, data: Any) -> list:
-        from jaxwd.lab.grid import Member
+    def arms_by_seeds(flags: SweepFlags, data: Any) -> list:
+        from jaxwd.lab.grid import Member, product
 
         return [
-            Member(replace(arm.recipe, seed=seed), (("arm", arm.name), ("seed", seed)))
-            for seed in range(flags.seeds)
+            Member(member.recipe, (("arm", arm.name), *member.labels))
             for arm in module.arms(flags, data)
+            for member in product(
+                arm.recipe,
+                {path: where.grid(flags.points) for path, where in arm.tune.items()}
+                | {"seed": range(flags.seeds)},
+            )
         ]
 
     return arms_by_seeds
@@ -154,7 +163,9 @@ def execute(name: str, about: str, grid: Callable, flags: SweepFlags) -> list:
     how: dict[str, Any] = {"engine": flags.engine, "chunk": flags.chunk}
     if flags.engine == "ray":
         from jaxwd.lab.engines.remote import Cluster
+        from jaxwd.lab.engines.remote.cluster import ray_module
 
+        ray_module()
         how["cluster"] = Cluster(**{name: getattr(flags, name) for name in _OF_RAY})
     elif flags.engine != "auto":
         engine_of(flags.engine)

@@ -32,6 +32,9 @@ if [[ -z "${RAY_AUTH_TOKEN:-}" ]]; then
   export RAY_AUTH_TOKEN
 fi
 
+# Since SLURM 22.05 srun does not take this over from sbatch by itself.
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
+
 GPUS="${SLURM_GPUS_ON_NODE:-0}"
 CPUS="${SLURM_CPUS_PER_TASK:-1}"
 mapfile -t NODES < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
@@ -45,6 +48,7 @@ srun --nodes=1 --ntasks=1 --nodelist="$HEAD" --overlap \
   ray start --head --node-ip-address="$ADDRESS" --port="$PORT" \
   --num-cpus="$CPUS" --num-gpus="$GPUS" --include-dashboard=false \
   --disable-usage-stats --block &
+HEAD_STEP=$!
 # The others knock until the head is there.
 for node in "${NODES[@]:1}"; do
   srun --nodes=1 --ntasks=1 --nodelist="$node" --overlap \
@@ -53,7 +57,10 @@ for node in "${NODES[@]:1}"; do
 done
 
 # The driver waits for the head itself, and takes nodes in as they come.
-until ray status --address="$ADDRESS:$PORT" > /dev/null 2>&1; do sleep 2; done
+until ray status --address="$ADDRESS:$PORT" > /dev/null 2>&1; do
+  kill -0 "$HEAD_STEP" 2> /dev/null || { echo "the head of Ray ended" >&2; exit 1; }
+  sleep 2
+done
 PER_WORKER_GPUS=$((GPUS > 0 ? 1 : 0))
 PER_WORKER_CPUS=$((GPUS > 0 ? CPUS / GPUS : 1))
 trap 'kill -INT "$DRIVER" 2>/dev/null || true' INT

@@ -21,6 +21,8 @@ set -euo pipefail
 VENV="${JAXWD_VENV:-$PWD/.venv}"
 export PATH="$VENV/bin:$PATH"
 export JAXWD_CACHE="${JAXWD_CACHE:-$PWD/.cache}"
+# Since SLURM 22.05 srun does not take this over from sbatch by itself.
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
 # One process a GPU instead: --ntasks-per-node=4 --gpus-per-task=1.
 
 # --kill-on-bad-exit: one process that is gone ends the others, which would wait for it.

@@ -2,6 +2,11 @@
 
 import contextlib
 import os
+import re
+import secrets
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +18,9 @@ from jaxwd.runtime import cores
 
 _STORE = 100 << 20
 """Bytes of the object store beside the data."""
+_KNOCK = 5.0
+"""Seconds in which whoever listens at an address has to answer."""
+_KINDS = re.compile(r"\b\w+Error\b")
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,9 @@ class Cluster:
         require("losses", self.rules.losses, 2, whole=True)
         if self.worker_engine != "auto":
             engine_of(self.worker_engine)
-        if (self.address or "").startswith("ray://"):
+        if (self.where or "").startswith("ray://"):
             raise InputError(
-                f"address={self.address}: Ray's client cannot stream results; run the "
+                f"address={self.where}: Ray's client cannot stream results; run the "
                 "command on a node of the cluster (ray job submit) with address auto"
             )
 
@@ -105,9 +113,9 @@ def connected(cluster: Cluster, data_bytes: int) -> Iterator[Any]:
         "configure_logging": True,
         "include_dashboard": False,
     }
-    with _quiet():
+    with _quiet(), _signals_kept():
         if cluster.where is None:
-            with _on_loopback(ray):
+            with _on_loopback(ray), _token_of_its_own():
                 ray.init(
                     address="local",
                     num_cpus=cluster.cpus or cores(),
@@ -117,8 +125,14 @@ def connected(cluster: Cluster, data_bytes: int) -> Iterator[Any]:
         else:
             del common["include_dashboard"]
             try:
+                _require_somebody(cluster.where)
                 ray.init(address=cluster.where, **common)
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
+                if "AuthenticationError" in _causes(error):
+                    raise InputError(
+                        f"address={cluster.where}: the Ray there asks for a token; set "
+                        "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to that of the cluster"
+                    ) from None
                 first = str(error).strip().splitlines()[0]
                 raise InputError(
                     f"address={cluster.where}: no Ray there ({first}); leave it out to "
@@ -129,6 +143,35 @@ def connected(cluster: Cluster, data_bytes: int) -> Iterator[Any]:
     finally:
         with _quiet():  # it may forget its own processes without asking how they ended
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _token_of_its_own() -> Iterator[None]:
+    """Give Ray a token where there is none: it would write one into the user's home."""
+    ours = "RAY_AUTH_TOKEN" not in os.environ
+    if ours:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        yield
+    finally:
+        if ours:
+            del os.environ["RAY_AUTH_TOKEN"]
+
+
+def _require_somebody(address: str) -> None:
+    """Raise `OSError` where nobody listens: Ray itself would knock for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK).close()
+
+
+def _causes(error: BaseException | None) -> set[str]:
+    """Return the kinds of an error and of those that led to it."""
+    names = set()
+    while error is not None:
+        names |= {type(error).__name__, *_KINDS.findall(str(error))}
+        error = error.__cause__ or error.__context__
+    return names
 
 
 @contextlib.contextmanager
@@ -161,3 +204,17 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put back what Ray replaces: its SIGTERM ends the process with a code of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)

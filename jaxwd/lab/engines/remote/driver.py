@@ -130,7 +130,7 @@ class Driver:
             case Done():
                 self.scheduler.done(worker)
             case Lost():
-                self._lost(worker, event.why, event.node)
+                self._lost(worker, event.why, event.node, event.error)
 
     def _told(self, worker: int, messages: Sequence[say.Message]) -> None:
         chunk = self.scheduler.chunks[worker]
@@ -178,6 +178,7 @@ class Driver:
         outcome = _outcome(ticket, message.status, message.message)
         final = message.final
         self.book.ended(ticket, replace(outcome, step=message.step, final=final))
+        ticket.history = []  # the outcome has it, packed where there are many
 
     # --- losses -----------------------------------------------------------------------
 
@@ -191,20 +192,26 @@ class Driver:
                 silent = now - chunk.heard
                 self._lost(worker, f"no sign of life for {silent:.0f} s", False)
 
-    def _lost(self, worker: int, why: str, node: bool) -> None:
+    def _lost(
+        self, worker: int, why: str, node: bool, error: BaseException | None = None
+    ) -> None:
         self.why = why
         about = self.staff.joined.pop(worker, None)
         if about is None:  # before it joined
             self.scheduler.fruitless += 1
             self._say(f"a worker was lost at its start: {why}")
             return
+        chunk = self.scheduler.chunks[worker]
         loss = self.scheduler.lost(worker, node=node)
+        if loss.given_up and error is not None and chunk and not chunk.places:
+            raise error  # of the place, not of the members: they wait for a better day
         for place in loss.again:
             self.tickets[place].rewind()
         for place in loss.given_up:
             ticket = self.tickets[place]
             told = f"given up: every worker that had it was lost, the last: {why}"
             self.book.ended(ticket, _outcome(ticket, "stopped", told))
+            ticket.history = []
         said = f"worker on {about['worker']['host']} lost ({why})"
         if loss.again:
             said += f"; {len(loss.again)} members begin again"

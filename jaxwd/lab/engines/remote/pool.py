@@ -40,11 +40,12 @@ class Done(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A worker is gone, or its node with it, and why."""
+    """A worker is gone, or its node with it, and why; or it raised an error."""
 
     worker: int
     why: str
     node: bool
+    error: BaseException | None = None
 
 
 @dataclass
@@ -152,11 +153,18 @@ class Pool:
                 "of the cluster, or start the job with a runtime_env that has it"
             ) from None
         if cause is not None and not _may_pass(cause):
-            raise error
+            raise cause from error
         self.end(worker)
-        node = "its node has died" in text or getattr(error, "preempted", False)
+        # A node that is gone is known to be so after many seconds; until then Ray says
+        # that the actor is unavailable. Of a process alone it knows how it ended.
+        node = (
+            "its node has died" in text
+            or type(error).__name__ == "ActorUnavailableError"
+            or getattr(error, "preempted", False)
+        )
         if cause is not None:
-            return Lost(worker, f"{type(cause).__name__}: {_first_line(cause)}", False)
+            why = f"{type(cause).__name__}: {_first_line(cause)}"
+            return Lost(worker, why, False, cause)
         return Lost(worker, "its node is gone" if node else _died_of(error), node)
 
 

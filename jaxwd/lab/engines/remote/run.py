@@ -50,7 +50,8 @@ def run_remote(
         pool = Pool(ray, cluster, data, known and len(ray.nodes()) == 1)
         try:
             staff = Staff(pool, cluster)
-            made = made or sweep(staff.first().about["hardware"])
+            say = watcher.says if watcher else lambda _: None
+            made = made or sweep(staff.first(say).about["hardware"])
             return Driver(made, staff, ledger).run()
         finally:
             pool.close()

@@ -138,8 +138,9 @@ class Scheduler:
             self.fruitless = 0
             queue = self.queues[chunk.group]
             queue.measured(seconds, epochs / self.epochs[chunk.group])
-            if chunk.training:
-                queue.gap = max(queue.gap, now - chunk.heard)
+            # The first epoch says it too: what it trained, compiling left out.
+            silent = now - chunk.heard if chunk.training else seconds
+            queue.gap = max(queue.gap, silent)
             chunk.training = True
         chunk.heard = now
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jaxwd.errors import InputError
 from jaxwd.lab.engines.remote.cluster import Cluster
@@ -11,6 +11,8 @@ from jaxwd.lab.engines.remote.pool import Joined, Lost, Pool
 
 PATIENCE = 0.5
 """Seconds to wait for something to happen before looking whether somebody hangs."""
+_SILENT = 30.0
+"""Seconds without a first worker after which it is said."""
 _LOOKS = 2.0
 """Seconds between two looks at how many workers the cluster has room for."""
 _KEPT = 20.0
@@ -30,16 +32,24 @@ class Staff:
         self.room, self.looked, self.useful = 0, -math.inf, time.monotonic()
         self.told = False
 
-    def first(self) -> Joined:
+    def first(self, say: Callable[[str], None]) -> Joined:
         """Wait for the first worker and return what it says of itself."""
+        lost, began = 0, time.monotonic()
         while True:
-            self.hire(1)
+            if told := self.hire(1):
+                say(told)
             for event in self.pool.wait(PATIENCE):
                 if isinstance(event, Joined):
                     self.joined[event.worker] = event.about
                     return event
                 if isinstance(event, Lost):
-                    raise WorkersLost(f"the first worker was lost: {event.why}")
+                    lost += 1
+                    if lost == self.cluster.rules.fruitless:
+                        raise WorkersLost(f"no worker could start: {event.why}")
+                    say(f"a worker was lost at its start: {event.why}")
+            if time.monotonic() > began + _SILENT:
+                say("waiting for a first worker; is the cluster busy with other jobs?")
+                began = math.inf
 
     def hire(self, wanted: int) -> str:
         """Start as many workers as are wanted and fit; return what to say of it."""
