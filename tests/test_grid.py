@@ -875,6 +875,7 @@ def test_sweep_takes_arms_with_every_seed_where_there_is_no_grid(sweep, capsys):
         (["--engine", "vmop"], "unknown engine 'vmop'; did you mean 'vmap'"),
         (["--chunk", "0"], "--chunk=0 is not allowed"),
         (["--halving", "1"], "--halving=1 is not allowed"),
+        (["--points", "0"], "--points=0 is not allowed"),
         (["--layout", "pmap"], "--layout has no effect here"),
         (["--top", "1000"], "member decay.strength 1000, seed 0: coupled(1000)"),
     ],
@@ -885,6 +886,20 @@ def test_bad_words_are_refused_before_anything_is_written(
     assert sweep(*words) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_arms_that_are_tuned_are_swept_over_their_ranges():
+    from jaxwd.lab.sweep import SweepFlags, grid_of
+
+    module = cli.load_experiment("lr_by_lambda", needs=("arms",))
+    flags = SweepFlags(seeds=2, points=3)
+    found = grid_of(module)(flags, None)
+    assert len(found) == 3 * 3 * 3 * 2  # arms, rates, strengths, seeds
+    values = {tuple(value for _, value in member.labels) for member in found}
+    assert len(values) == len(found)
+    mine = [m.recipe for m in found if dict(m.labels)["arm"] == "by learning rate"]
+    assert {round(r.learning_rate, 4) for r in mine} == {1e-4, 0.0017, 0.03}
+    assert {round(r.decay.strength, 3) for r in mine} == {0.001, 0.173, 30.0}
 
 
 def test_a_file_without_grid_and_arms_is_refused(tmp_path, capsys):
