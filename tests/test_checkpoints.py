@@ -353,6 +353,26 @@ def test_a_folder_that_is_no_step_of_ours_is_not_read(name, folder):
     assert all("it was step" in words for words in said)
 
 
+def test_nothing_is_said_where_nothing_is_wrong():
+    """Orbax warns by way of absl, which writes to the error stream by itself."""
+    script = """
+import tempfile, jax.numpy as jnp
+from jaxwd.training.checkpoints import Checkpoints
+from jaxwd.training.recipe import Recipe
+recipe = Recipe(dataset='friedman', model='mlp')
+state = {'small': jnp.ones(3), 'large': jnp.ones(3_000_000)}
+for like in (state, {'small': state['small']}):
+    with Checkpoints(tempfile.mkdtemp() + '/x') as kept:
+        kept.latest(like, recipe)
+        kept.save(1, like, {})
+        assert kept.latest(like, recipe).step == 1
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("shapes", [{}, {"a": (0, 3)}, {"a": (0,), "b": (3_000_000,)}])
 def test_a_state_of_nothing_comes_back(shapes, folder):
     state = {name: jnp.zeros(shape) for name, shape in shapes.items()}

@@ -46,7 +46,7 @@ def writing(
     if copies.keys() == {_TOGETHER} and jax.process_count() == 1:
         begin = None  # all is copied: even to begin is left to the thread
     else:
-        with _context(alone=False):
+        with _context():
             begin = ocp.save_async(str(folder), copies).result
 
     def write() -> None:
@@ -54,7 +54,7 @@ def writing(
             if begin is not None:
                 begin()
                 return
-            with _context(alone=True):
+            with _context():
                 ocp.save(str(folder), copies)
 
     return write
@@ -75,16 +75,12 @@ def _silent() -> Iterator[None]:
         logger.removeFilter(without)
 
 
-def _context(*, alone: bool) -> Any:
-    """Return how Orbax writes; fresh, since one that is in use cannot be changed.
-
-    An array that is alone needs no database of arrays; six files are there, not nine.
-    """
+def _context() -> Any:
+    """Return how Orbax writes; fresh, since one that is in use cannot be changed."""
     from orbax.checkpoint import v1 as ocp
 
     context = ocp.Context()
     saving = context.array.saving
-    saving.use_ocdbt = not alone
     saving.use_compression = False  # weights hardly shrink
     saving.enable_write_sharding_file = False  # who reads says where to put it
     # Orbax makes one of each handler it knows, twice a save, to see who can take a tree.
