@@ -353,7 +353,7 @@ def test_a_folder_that_is_no_step_of_ours_is_not_read(name, folder):
     assert all("it was step" in words for words in said)
 
 
-def test_nothing_is_said_where_nothing_is_wrong():
+def test_a_save_says_nothing_where_nothing_is_wrong():
     """Orbax warns by way of absl, which writes to the error stream by itself."""
     script = """
 import tempfile, jax.numpy as jnp
@@ -365,7 +365,6 @@ for like in (state, {'small': state['small']}):
     with Checkpoints(tempfile.mkdtemp() + '/x') as kept:
         kept.latest(like, recipe)
         kept.save(1, like, {})
-        assert kept.latest(like, recipe).step == 1
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT
