@@ -96,9 +96,11 @@ def sweep(probe: Probe, steps: np.ndarray) -> Sweep:
     if count(theta) > _LARGE and probe.calls == 1:
         look = jax.jit(look)  # large updates are summed up where they are made
     states = (*pair.states, warm)
-    seen = [
-        look(pair.weights, probe.rest, probe.gradient, states, int(t)) for t in steps
-    ]
+    seen = []
+    for t in steps:
+        at = look(pair.weights, probe.rest, probe.gradient, states, int(t))
+        # One at a time: collectives of many steps at once lock XLA's CPU devices.
+        seen.append(jax.block_until_ready(at))
     shrink, stride = zip(*seen, strict=True)
     return Sweep(steps, np.array(shrink, np.float64), np.array(stride, np.float64))
 
