@@ -38,6 +38,16 @@ def unknown(kind: str, given: object, allowed: Iterable[str]) -> InputError:
     )
 
 
+def nearest(size: int, unit: int) -> str:
+    """Return the multiples of a unit next to a size, as words of an error.
+
+    >>> nearest(7, 2), nearest(3, 8)
+    ('6 or 8', '8')
+    """
+    low = size // unit * unit
+    return " or ".join(str(n) for n in (low, low + unit) if n)
+
+
 def concrete(value: object) -> float | None:
     """Return a scalar as a float, or None where its value is not known yet.
 

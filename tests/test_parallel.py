@@ -135,6 +135,20 @@ def test_running_means_are_averaged_over_devices():
     np.testing.assert_array_equal(means[0], means[1])
 
 
+def test_several_devices_of_a_layout_of_one_are_refused(digits):  # noqa: F811
+    with pytest.raises(wd.InputError, match=r"devices=2: .*use layout='sharded' or"):
+        wd.run(TINY, digits, devices=2)
+    assert layout("single", 7, 1).devices == 1
+
+
+def test_all_about_pmap_stands_in_one_file():
+    package = pathlib.Path(wd.__file__).parent
+    naming = {
+        file.name for file in package.rglob("*.py") if "jax.pmap" in file.read_text()
+    }
+    assert naming == {"pmap.py"}
+
+
 def test_a_batch_that_does_not_divide_names_the_nearest():
     with pytest.raises(wd.InputError, match="nearest: 6 or 8"):
         layout("pmap", 7, 2)

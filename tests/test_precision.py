@@ -119,6 +119,32 @@ def test_what_each_precision_keeps_of_a_small_decay(precision, scheme):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_is_averaged_and_reported_is_what_is_held(precision):
+    """Not the step before rounding: pure bfloat16 moves nothing and says so."""
+    decay, beta = wd.decoupled(0.01), 0.5
+    tx = wd.optimizer("sgd", 0.1, decay=decay)
+    make = stepper(still(), Arithmetic(precision, average=beta), tx, decay)
+    step, state = make({"kernel": jnp.ones((64, 64))})
+    batch = Batch(jnp.zeros((2, 3)), jnp.zeros((2, 1)))
+    mean = np.ones((64, 64))
+    for i in range(5):
+        before = np.asarray(state.params["kernel"], np.float32)
+        state, info = step(state, batch, jax.random.fold_in(jax.random.key(0), i))
+        held = np.asarray(state.params["kernel"], np.float32)
+        mean = beta * mean + (1 - beta) * held
+        np.testing.assert_allclose(
+            info.update_norm, np.linalg.norm(held - before), rtol=1e-4
+        )
+    np.testing.assert_allclose(state.average["kernel"], mean, rtol=1e-6)
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_weights_may_be_one_bare_array(average):
+    state = started(jnp.ones(3), {}, optax.sgd(0.1), Arithmetic(average=average))
+    np.testing.assert_array_equal(state.measured, jnp.ones(3))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_where_each_type_stands(precision):
     row, seen = PRECISIONS[precision], {}
     tx = wd.optimizer("adam", 0.1, decay=wd.decoupled(0.1))

@@ -235,21 +235,23 @@ def test_running_statistics_are_those_of_each_member_of_a_grid():
     assert abs(losses[0, 0] - losses[0, 1]) > 1e-3
 
 
-@pytest.mark.parametrize("how", ["pmap", "shard_map"])
-def test_batch_norm_takes_its_statistics_from_all_devices(how):
+@pytest.mark.parametrize(
+    ("how", "name"), [("pmap", "resnet18"), ("shard_map", "resnet18"), ("pmap", "wrn")]
+)
+def test_batch_norm_takes_its_statistics_from_all_devices(how, name):
     """A step on shares of a batch is the step on the batch: weights and statistics.
 
     Relative tolerance 2·10⁻⁴ after one step of a float32 network on numbers near 1.
     """
     devices = jax.device_count()
-    model = by_name("resnet18", classes=3, **TINY["resnet18"])
+    model = by_name(name, classes=3, **TINY[name])
     assert model.over_axis is not None
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4 * devices, *IMAGE)).astype(np.float32)
     x += np.repeat(np.arange(devices), 4)[:, None, None, None]  # devices differ
     whole = Batch(jnp.asarray(x), jnp.asarray(np.arange(len(x)) % 3))
     tx = wd.optimizer("sgd", 0.1)
-    params, model_state = filled("resnet18", classes=3, **TINY["resnet18"])
+    params, model_state = filled(name, classes=3, **TINY[name])
     state = State(jnp.int32(0), params, model_state, tx.init(params))
 
     def step(model, axis):

@@ -66,7 +66,7 @@ def compared(
             check_recipe(arm.recipe, data)
     arms = with_controls(arms)
     mask = decayed_leaves(arms, data)
-    layout(flags.layout, flags.batch_size)
+    layout(flags.layout, flags.batch_size, parts=flags.accumulate)
     if flags.engine != "auto":
         engine_of(flags.engine)
     budget = Budget(

@@ -60,7 +60,7 @@ def execute(name: str, about: str, arms: Callable, flags: Flags) -> pathlib.Path
         check_recipe(arm.recipe, loaded)
     question = about.strip().splitlines()[0]
     mask = decayed_leaves(alternatives, loaded)
-    layout(flags.layout, flags.batch_size)
+    layout(flags.layout, flags.batch_size, parts=flags.accumulate)
     # All that can be refused is refused by now, before anything is written.
     folder = writable_folder(flags.out or pathlib.Path("runs") / name)
     ledger = Ledger(folder / FILE)

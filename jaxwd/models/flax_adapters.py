@@ -28,7 +28,8 @@ def from_linen(module: Any, *, name: str | None = None) -> Model:
     (running means) become the model's state. A `dropout_rate` argument of `__call__`,
     if there is one, receives the recipe's rate; otherwise the module fixes its own. A
     field `axis_name`, which it hands to its `nn.BatchNorm`s, lets them average over
-    devices (`Model.over_axis`); without it only their running statistics are.
+    devices (`Model.over_axis`); without it a module with a state is trained by
+    `layout="sharded"` or `"fsdp"` only, not by `shard_map` or `pmap`.
 
     Args:
         module: a `flax.linen.Module` instance.
@@ -99,7 +100,8 @@ def from_nnx(build: Callable[[Any], Any], *, name: str | None = None) -> Model:
 
     The module is taken apart and put together again inside the pure functions, so
     nothing is mutated outside them. Its random streams are refilled from the explicit
-    key of each step and are no part of the state.
+    key of each step and are no part of the state. A module with a state, batch norms
+    say, is trained by `layout="sharded"` or `"fsdp"`, not by `shard_map` or `pmap`.
 
     Args:
         build: `function(nnx.Rngs) → module`, such as `lambda rngs: Net(rngs=rngs)`.

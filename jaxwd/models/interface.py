@@ -24,8 +24,9 @@ class Model:
         identity: what tells it from other models of the same name, for records of
             finished runs; the adapters fill it in.
         over_axis: `axis name → Model`, the model whose batch norms take mean and
-            variance over that axis of devices too while training; None where it has
-            none that could, and its running statistics are averaged instead.
+            variance over that axis of devices too while training. None where it has
+            none that could: then a model with a state is not trained by shard_map or
+            pmap, whose devices see their own rows only.
     """
 
     name: str

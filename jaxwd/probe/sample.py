@@ -36,7 +36,7 @@ def weights(params: Tree) -> Tree:
         size = rng.uniform(0.5, 1.0, leaf.shape) * rng.choice([-1.0, 1.0], leaf.shape)
         # As large as weights usually start, so that no norm is out of the ordinary.
         width = math.prod(leaf.shape[:-1]) if bare and len(leaf.shape) > 1 else 1
-        return jnp.asarray(size / math.sqrt(max(width, 1)), leaf.dtype)
+        return _beside(size / math.sqrt(max(width, 1)), leaf)
 
     return map_named(sample, params)
 
@@ -57,6 +57,12 @@ def gradient(weights: Tree) -> Tree:
             theta = np.asarray(leaf, float)
             g = g - theta * (np.sum(g * theta) / max(np.sum(theta**2), 1e-300))
         size = np.sqrt(np.mean(g**2)) if g.size else 1.0
-        return jnp.asarray(g / (size or 1.0), leaf.dtype)
+        return _beside(g / (size or 1.0), leaf)
 
     return jax.tree.map(draw, weights)
+
+
+def _beside(values: np.ndarray, leaf: Any) -> jax.Array:
+    """Return values as an array of the leaf's type that lies where the leaf lies."""
+    array = jnp.asarray(values, leaf.dtype)
+    return jax.device_put(array, leaf.sharding) if leaf.sharding else array

@@ -90,7 +90,7 @@ def _execute(flags: TrainFlags, stopping: Stopping) -> Any:
     data = _data(flags, streamed)
     recipe = recipe_of(flags)
     check_recipe(recipe, data)
-    layout(flags.layout, recipe.batch_size, flags.devices)
+    layout(flags.layout, recipe.batch_size, flags.devices, recipe.accumulate)
     # All that can be refused is refused by now, before anything is written.
     folder = flags.out or pathlib.Path("runs") / f"train-{recipe.digest()}"
     kept = kept_in(

@@ -51,6 +51,7 @@ def functions(
     *,
     axis: str | None = None,
     local: Callable[[jax.Array], jax.Array] = lambda rows: rows,
+    in_turn: Callable[[Any, jax.Array], Any] = lambda weights, _: weights,
     devices: int = 1,
     limit: int | None = None,
 ) -> Functions:
@@ -63,6 +64,7 @@ def functions(
         examples: number of training examples.
         axis: name of the device axis that a step averages over.
         local: row numbers (steps, batch) → those of this device.
+        in_turn: weights, row numbers → the weights for one turn of an evaluation.
         devices: how many share a batch; those of an evaluation are made to divide.
         limit: only the first steps of each epoch, for timing; at least 2.
     """
@@ -154,7 +156,8 @@ def functions(
             counts = (rows < n).astype(jnp.float32)  # the last batch is filled up
             taken = jnp.minimum(rows, n - 1)
             inputs = Stats(mean, scale).normalize(split.inputs[taken])
-            outputs, _ = model.apply(weights, model_state, inputs, train=False)
+            held = in_turn(weights, rows)
+            outputs, _ = model.apply(held, model_state, inputs, train=False)
             targets = split.targets[taken]
             loss = jnp.sum(counts * score.loss(outputs, targets))
             hits = jnp.sum(counts * score.score(outputs, targets))

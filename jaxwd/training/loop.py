@@ -99,7 +99,7 @@ def run(
     if recipe.train_examples is not None:
         data = data.take(recipe.train_examples)
     check(recipe, data)
-    spread = layout_of(layout, recipe.batch_size, devices)
+    spread = layout_of(layout, recipe.batch_size, devices, recipe.accumulate)
     arrays = spread.place(arrays_of(data))
     started = time.perf_counter()
     program = compile_program(

@@ -40,6 +40,25 @@ def model_of(recipe: Recipe, outputs: int) -> Model:
     return by_name(recipe.model, classes=outputs, **options)
 
 
+def require_one_batch(model: Model, model_state: Any, layout: Any) -> None:
+    """Raise where devices with rows of their own would train another model.
+
+    Args:
+        model: of the recipe.
+        model_state: its state, or the shapes of it; `{}` for most models.
+        layout: a `jaxwd.training.parallel.Layout`.
+    """
+    alone = layout.axis is None or layout.devices == 1
+    if alone or model.over_axis is not None or not jax.tree.leaves(model_state):
+        return
+    raise InputError(
+        f"layout={layout.name!r}: {model.name} keeps a state beside its weights, and "
+        "batch norms would take the moments of each device's rows alone; use "
+        "layout='sharded' or 'fsdp', or give a Flax Linen module a field axis_name that "
+        "it hands to its nn.BatchNorm (any other Model: its over_axis)"
+    )
+
+
 def chain_of(recipe: Recipe, steps: int) -> Any:
     """Return the recipe's Optax chain for a run of `steps` steps."""
     return optimizer(

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from jaxwd.training.arrays import Arrays
 from jaxwd.training.functions import functions
-from jaxwd.training.parallel import Layout, require_parts
+from jaxwd.training.parallel import Layout
+from jaxwd.training.parts import model_of, require_one_batch
 from jaxwd.training.recipe import Numbers, Recipe
 from jaxwd.training.step import Info, State
 
@@ -52,7 +53,6 @@ def compile_program(
         also: paths of options that are inputs too, as in `recipe.structure(also)`.
         limit: only the first steps of each epoch, for timing.
     """
-    require_parts(structure.batch_size, structure.accumulate, spread.devices)
     pure = functions(
         structure,
         task_name,
@@ -60,6 +60,7 @@ def compile_program(
         shapes.train.examples,
         axis=spread.axis,
         local=spread.local,
+        in_turn=spread.in_turn,
         devices=spread.devices,
         limit=limit,
     )
@@ -70,6 +71,7 @@ def compile_program(
     root = spread.abstract(jax.eval_shape(lambda: jax.random.key(0)))
     index = spread.abstract(jax.ShapeDtypeStruct((), jnp.int32))
     state = spread.abstract_state(jax.eval_shape(pure.init, root, numbers, shapes))
+    require_one_batch(model_of(structure, outputs), state.model_state, spread)
     return Program(
         spread.once(pure.init, root, numbers, shapes, out=state),
         spread.spread(pure.epoch, 0, state, numbers, root, index, shapes),

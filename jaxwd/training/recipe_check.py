@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from jaxwd import clip as clips
-from jaxwd.errors import InputError, require, unknown
+from jaxwd.errors import InputError, nearest, require, unknown
 from jaxwd.models import MODELS, Model
 from jaxwd.optimizers.table import lookup
 from jaxwd.schedules import SHAPES, ScalarOrSchedule, Schedule
@@ -52,7 +52,8 @@ def require_sound(recipe: "Recipe") -> None:
     if recipe.batch_size % recipe.accumulate:
         raise InputError(
             f"accumulate={recipe.accumulate} does not divide "
-            f"batch_size={recipe.batch_size}; parts of a batch are equal"
+            f"batch_size={recipe.batch_size}: parts of a batch are equal; nearest "
+            f"batch_size: {nearest(recipe.batch_size, recipe.accumulate)}"
         )
     if recipe.average is not None:
         require("average", recipe.average, 0.0, 1.0)

@@ -39,7 +39,7 @@ class State(NamedTuple):
     @property
     def measured(self) -> Tree:
         """Return the weights that are evaluated: the average where there is one."""
-        return self.params if self.average == () else self.average
+        return self.average if jax.tree.leaves(self.average) else self.params
 
 
 class Batch(NamedTuple):
@@ -147,36 +147,39 @@ def make_step(
             own = jax.random.fold_in(key, jax.lax.axis_index(axis))
         grads, aux = gradient(state, batch, own)
         if axis is not None:
-            grads, aux = jax.lax.pmean((grads, aux), axis)
+            grads, aux = _mean_over((grads, aux), axis)
         data_loss, penalty, score, model_state = aux
         updates, opt_state = chain.update(
             grads, state.opt_state, state.params, value=data_loss
         )
-        after = optax.apply_updates(state.params, updates)
+        # Rounding is the same on every device, whatever their masks were.
+        rounding = jax.random.fold_in(key, _ROUNDING) if row.by_chance else key
+        after = written(row, optax.apply_updates(state.params, updates), rounding)
+        made = updates
+        if row.held != "float32":  # the step that rounding left
+            made = jax.tree.map(jnp.subtract, masters(row, after), state.params)
         info = Info(
             data_loss,
             penalty,
             score,
             norm(state.params),
             norm(grads),
-            norm(updates),
+            norm(made),
             decay_share(hyper, state, grads, updates),
             jnp.asarray(value_at(hyper.learning_rate, state.step)),
         )
-        # Rounding is the same on every device, whatever their masks were.
-        rounding = jax.random.fold_in(key, _ROUNDING) if row.by_chance else key
-        return (
-            State(
-                state.step + 1,
-                written(row, after, rounding),
-                model_state,
-                opt_state,
-                averaged(state.average, after, arithmetic.average),
-            ),
-            info,
-        )
+        average = averaged(state.average, masters(row, after), arithmetic.average)
+        return State(state.step + 1, after, model_state, opt_state, average), info
 
     return step
+
+
+def _mean_over(tree: Tree, axis: str) -> Tree:
+    """Return the mean over devices of what has one: counters are the same on all."""
+    return jax.tree.map(
+        lambda x: jax.lax.pmean(x, axis) if jnp.issubdtype(x.dtype, jnp.inexact) else x,
+        tree,
+    )
 
 
 def started(params: Tree, model_state: Tree, tx: Any, arithmetic: Arithmetic) -> State:

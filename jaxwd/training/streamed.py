@@ -91,7 +91,7 @@ def run_streamed(
     if every_steps is not None:
         require("every_steps", every_steps, 1, whole=True)
     require("piece_bytes", piece_bytes, 1, whole=True)
-    spread = layout_of(layout, recipe.batch_size, devices)
+    spread = layout_of(layout, recipe.batch_size, devices, recipe.accumulate)
     count = jax.process_count() if spread.row.several else 1
     reading = Reading(jax.process_index() % count, count, threads, piece_bytes)
     setup = set_up(recipe, data, spread, reading, every_steps)

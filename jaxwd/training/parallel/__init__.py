@@ -8,11 +8,17 @@
 
 Under `single`, `sharded` and `fsdp` the program is that of one device, so its numbers
 are to rounding, dropout included. Under `shard_map` and `pmap` every device draws a
-dropout mask of its own; without dropout the numbers are the same again.
+dropout mask of its own; without dropout the numbers are the same again. Batch norms
+take their moments over all devices; a model whose batch norms cannot is refused.
+
+`fsdp` keeps less than the weights themselves on each device while its batch, or the
+part of it that `accumulate` takes at once, is small beside the layers' width: XLA then
+sends activations between devices. Beyond that it gathers all weights in a step, to
+send less: on 8 CPU devices a batch of 512 on layers of 512 needs 48 MB beside its state
+for weights of 15 MB, in 8 parts 8 MB. An evaluation gathers one layer at a time.
 """
 
 from jaxwd.training.parallel.layout import Layout as Layout
 from jaxwd.training.parallel.layout import layout as layout
-from jaxwd.training.parallel.layout import require_parts as require_parts
 from jaxwd.training.parallel.places import AXIS as AXIS
 from jaxwd.training.parallel.table import LAYOUTS as LAYOUTS

@@ -23,8 +23,7 @@ def sharded(
 ) -> Callable:
     """Compile for all; the first result lies where the donated argument lay."""
     if donate is None:
-        whole = jax.jit(function, out_shardings=on_all(mesh))
-        return whole.lower(*arguments).compile()
+        return _read_only(mesh, function, arguments).compile()
 
     def in_two(*given: Any) -> tuple[Any, tuple]:
         first, *rest = function(*given)
@@ -37,6 +36,27 @@ def sharded(
         .compile()
     )
     return Joined(compiled)
+
+
+def spread_weights(
+    mesh: Mesh, function: Callable, donate: int | None, arguments: tuple
+) -> Callable:
+    """Compile as `sharded`; what only reads the weights gathers them one by one.
+
+    XLA's CPU scheduler starts all that can start, so every layer would be gathered
+    before the first is used; GPU and TPU compilers watch the memory by themselves.
+    """
+    if donate is not None:
+        return sharded(mesh, function, donate, arguments)
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    return _read_only(mesh, function, arguments).compile(_ONE_BY_ONE if on_cpu else {})
+
+
+_ONE_BY_ONE = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+
+
+def _read_only(mesh: Mesh, function: Callable, arguments: tuple) -> Any:
+    return jax.jit(function, out_shardings=on_all(mesh)).lower(*arguments)
 
 
 class Joined:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from jaxwd.errors import InputError, require, unknown
+from jaxwd.errors import InputError, nearest, require, unknown
 from jaxwd.training.parallel.places import (
     AXIS,
     by_leaf,
@@ -151,6 +151,16 @@ class Layout:
         start = jax.lax.axis_index(AXIS) * share
         return jax.lax.dynamic_slice_in_dim(rows, start, share, axis=1)
 
+    def in_turn(self, weights: Any, turn: jax.Array) -> Any:
+        """Return weights for one turn of a loop that does not change them.
+
+        Under `fsdp` they are tied to the turn: else XLA would gather them all before
+        the loop and keep them whole on every device.
+        """
+        if not self.row.by_leaf:
+            return weights
+        return jax.lax.optimization_barrier((weights, turn))[0]
+
     def once(self, function: Callable, *arguments: Any, out: Any = None) -> Callable:
         """Compile a function that every device computes alike.
 
@@ -183,18 +193,23 @@ class Layout:
         return self.row.compile(self.mesh(), function, donate, arguments)
 
 
-def layout(name: str, batch_size: int, devices: int | None = None) -> Layout:
+def layout(
+    name: str, batch_size: int, devices: int | None = None, parts: int = 1
+) -> Layout:
     """Return the layout `name` for a batch size.
 
     Args:
         name: a row of `LAYOUTS`.
         batch_size: examples a step, over all devices.
         devices: how many take part; default all, those of other processes too.
+        parts: in how many parts a batch is taken, `recipe.accumulate`. Each device's
+            rows divide into them; part k is every parts-th row from k on, on one device
+            and on many.
 
     Raises:
         InputError: unknown name, more devices than there are, fewer than there are
-            where several processes share them, or a batch that they cannot share
-            evenly.
+            where several processes share them, several of a layout of one, or a batch
+            that they cannot share evenly.
 
     >>> layout("single", 32)
     Layout(name='single', devices=1)
@@ -204,6 +219,13 @@ def layout(name: str, batch_size: int, devices: int | None = None) -> Layout:
     row, here, processes = LAYOUTS[name], jax.device_count(), jax.process_count()
     if devices is not None:
         require("devices", devices, 1, here, whole=True)
+    if not row.several and devices not in (None, 1):
+        several = " or ".join(
+            repr(other) for other in LAYOUTS if LAYOUTS[other].several
+        )
+        raise InputError(
+            f"devices={devices}: layout={name!r} is on one device; use layout={several}"
+        )
     if row.several and processes > 1:
         if not row.processes:
             raise InputError(
@@ -216,24 +238,10 @@ def layout(name: str, batch_size: int, devices: int | None = None) -> Layout:
                 "take part; leave devices away"
             )
     count = 1 if not row.several else here if devices is None else devices
-    _require_even(batch_size, count, f"over {count} devices")
-    return Layout(name, count)
-
-
-def require_parts(batch_size: int, parts: int, devices: int) -> None:
-    """Raise unless each device's rows of a batch divide into parts.
-
-    Then part k is every parts-th row from k on, on one device and on many.
-    """
-    if parts > 1:
-        how = f"over {devices} devices in {parts} parts each"
-        _require_even(batch_size, parts * devices, how)
-
-
-def _require_even(batch_size: int, parts: int, how: str) -> None:
-    if batch_size % parts:
-        low = batch_size // parts * parts
-        nearest = " or ".join(str(n) for n in (low, low + parts) if n)
+    if batch_size % (parts * count):
+        how = f"over {count} devices" + (f" in {parts} parts each" if parts > 1 else "")
         raise InputError(
-            f"batch_size={batch_size} does not divide {how}; nearest: {nearest}"
+            f"batch_size={batch_size} does not divide {how}; nearest: "
+            f"{nearest(batch_size, parts * count)}"
         )
+    return Layout(name, count)

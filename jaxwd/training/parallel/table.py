@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jax.sharding import Mesh
 
 from jaxwd.training.parallel.by_share import shared
-from jaxwd.training.parallel.jitted import alone, sharded
+from jaxwd.training.parallel.jitted import alone, sharded, spread_weights
 from jaxwd.training.parallel.pmap import folded, mapped
 
 Compile = Callable[[Mesh, Callable, int | None, tuple], Callable]
@@ -42,5 +42,5 @@ LAYOUTS: dict[str, Row] = {
     "pmap": Row(
         "the same, by JAX's older map", mapped, True, True, False, folded, False
     ),
-    "fsdp": Row("jit: weights are spread as well", sharded, by_leaf=True),
+    "fsdp": Row("jit: weights are spread as well", spread_weights, by_leaf=True),
 }

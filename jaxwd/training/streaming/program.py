@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxwd.losses import task
 from jaxwd.training.arrays import Arrays, Stats
 from jaxwd.training.functions import functions
-from jaxwd.training.parallel import Layout, require_parts
-from jaxwd.training.parts import model_of
+from jaxwd.training.parallel import Layout
+from jaxwd.training.parts import model_of, require_one_batch
 from jaxwd.training.precision import cast
 from jaxwd.training.recipe import Numbers, Recipe
 from jaxwd.training.step import Batch, Info, State
@@ -62,12 +62,12 @@ def compile_streamed(
         spread: the layout over devices.
         one: arrays of one example as `jax.ShapeDtypeStruct`.
     """
-    require_parts(structure.batch_size, structure.accumulate, spread.devices)
     pure = functions(structure, task_name, outputs, examples, axis=spread.axis)
     number = jax.ShapeDtypeStruct((), jnp.float32)
     numbers = spread.abstract(Numbers(number, number, number))
     root = spread.abstract(jax.eval_shape(lambda: jax.random.key(0)))
     state = spread.abstract_state(jax.eval_shape(pure.init, root, numbers, one))
+    require_one_batch(model_of(structure, outputs), state.model_state, spread)
     stats = Stats(one.mean, one.scale)
 
     def batches(length: int, size: int) -> Batch:
@@ -81,7 +81,7 @@ def compile_streamed(
         given = batches(length, structure.batch_size)
         return spread.spread(pure.steps, 0, state, numbers, root, given, stats)
 
-    measure = measuring(structure, task_name, outputs, spread.axis)
+    measure = measuring(structure, task_name, outputs, spread.axis, spread.in_turn)
     scalar: Any = number
     total = spread.abstract(Totals(scalar, scalar))
 
@@ -99,11 +99,16 @@ def compile_streamed(
 
 
 def measuring(
-    structure: Recipe, task_name: str, outputs: int, axis: str | None = None
+    structure: Recipe,
+    task_name: str,
+    outputs: int,
+    axis: str | None = None,
+    in_turn: Callable[[Any, jax.Array], Any] = lambda weights, _: weights,
 ) -> Callable[..., Totals]:
     """Return the function that adds some batches to the totals of an evaluation.
 
-    With an axis it sees its device's rows of each batch, and adds those of all.
+    With an axis it sees its device's rows of each batch, and adds those of all; see
+    `Layout.in_turn` for the weights.
     """
     model, score = model_of(structure, outputs), task(task_name)
 
@@ -122,7 +127,8 @@ def measuring(
         def add(totals: Totals, given: tuple[Batch, jax.Array]) -> tuple[Totals, None]:
             raw, counts = given
             inputs = stats.normalize(raw.inputs)
-            outputs, _ = model.apply(weights, model_state, inputs, train=False)
+            held = in_turn(weights, counts)
+            outputs, _ = model.apply(held, model_state, inputs, train=False)
             loss = jnp.sum(counts * score.loss(outputs, raw.targets))
             hits = jnp.sum(counts * score.score(outputs, raw.targets))
             return Totals(totals.loss + loss, totals.score + hits), None
