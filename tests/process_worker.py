@@ -3,6 +3,7 @@
 `process_worker.py FOLDER LAYOUT INDEX COUNT PORT LOST_AFTER`, one device each.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -53,10 +54,28 @@ def counted(wait=0.0):
     return Stream(**(vars(data) | {"train": train})), train
 
 
+def watched_writes(folder):
+    """Return the names of what this process makes or removes in a folder, from now on."""
+    found = set()
+
+    def hook(event, given):
+        if event == "open" and not (given[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+            return
+        if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"):
+            for name in given[:2]:
+                path = pathlib.Path(name) if isinstance(name, str) else None
+                if path is not None and path.is_relative_to(folder):
+                    found.add(str(path.relative_to(folder)))
+
+    sys.addaudithook(hook)
+    return found
+
+
 def main():
     folder, how, index, count, port, lost_after = sys.argv[1:]
     folder, index, count = pathlib.Path(folder), int(index), int(count)
     wait = float(os.environ.get("SLOW", "0"))
+    written = watched_writes(folder / "kept")
     try:
         me = processes.join(
             f"127.0.0.1:{port}", count, index, wait=60, lost_after=float(lost_after)
@@ -73,10 +92,14 @@ def main():
                 raise wd.InputError("this one process has no more room")
 
         kept = folder / "kept" if os.environ.get("KEEP") else None
+        recipe = RECIPE
+        if os.environ.get("SEED") and index:
+            recipe = dataclasses.replace(RECIPE, seed=int(os.environ["SEED"]))
         result = wd.run_streamed(
-            RECIPE, data, layout=how, checkpoints=kept, on_epoch=told
+            recipe, data, layout=how, checkpoints=kept, on_epoch=told
         )
         (folder / f"rows-{index}.json").write_text(json.dumps(train.rows))
+        (folder / f"written-{index}.json").write_text(json.dumps(sorted(written)))
         if processes.is_first():
             leaves = [
                 result.params[a][b] for a in result.params for b in result.params[a]

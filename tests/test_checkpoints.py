@@ -9,6 +9,7 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -560,6 +561,51 @@ def test_quick_saves_are_all_kept_though_one_is_under_way(folder):
         for step in range(6):
             kept.save(step, ones(step), {"epoch": step})
     assert files.steps_in(folder) == list(range(6))
+
+
+def test_a_save_is_waited_for_though_a_signal_came_amid_the_waiting(
+    folder, monkeypatch
+):
+    """Python 3.11 takes a thread for ended whose join a signal has interrupted."""
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_):
+        raise Interrupted
+
+    committing = files.commit
+
+    def slowly(*given):
+        time.sleep(1)
+        committing(*given)
+
+    monkeypatch.setattr(files, "commit", slowly)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with Checkpoints(folder) as kept:
+            kept.latest(ones(0), SMALL)
+            kept.save(1, ones(1), {})
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with pytest.raises(Interrupted):
+                kept.wait()
+        assert files.steps_in(folder) == [1]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_what_was_restored_stays_what_it_was(folder):
+    """Epochs trained since are not among those of before."""
+    stopped(SMALL, folder, 2)
+    with Checkpoints(folder) as kept:
+        wd.run(SMALL, checkpoints=kept)
+        assert len(kept.restored.progress["history"]) == 2
+    other = folder.with_name("other")
+    with pytest.raises(Stop):
+        wd.run_streamed(SMALL, checkpoints=other, on_epoch=stop_after(2))
+    with Checkpoints(other) as kept:
+        wd.run_streamed(SMALL, checkpoints=kept)
+        assert len(kept.restored.progress["history"]) == 2
 
 
 def test_the_newest_are_kept_and_no_more(folder):

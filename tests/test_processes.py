@@ -98,6 +98,12 @@ def same_as_one(folder, alone):
         assert final[key] == pytest.approx(alone.final[key], rel=1e-4), key
 
 
+def same_bits(folder, other):
+    with np.load(folder / "params.npz") as a, np.load(other / "params.npz") as b:
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
 def rows_of(process, count):
     """Return how often a process reads each row: its share of every batch, of the
     training split when that is measured at the end, and one row for the shapes."""
@@ -132,13 +138,43 @@ def test_a_killed_process_ends_the_job_and_the_next_start_goes_on(tmp_path):
             "code 4: start all again, with checkpoints the training goes on"
         )
     with Job(tmp_path / "job", "sharded", 2, KEEP="1") as again:
-        alone = one_process()
         assert again.codes() == [0, 0], (again.said(0), again.said(1))
-    same_as_one(again.folder, alone)
+    with Job(tmp_path / "whole", "sharded", 2) as whole:
+        assert whole.codes() == [0, 0], (whole.said(0), whole.said(1))
+    same_bits(again.folder, whole.folder)
+    same_as_one(again.folder, one_process())
+    first, other = (
+        json.loads((again.folder / f"written-{i}.json").read_text()) for i in (0, 1)
+    )
+    assert {"36", "36.writing/checkpoint.json", "lock"} <= set(first)
+    # Of another process's there are its arrays at most.
+    assert all(".writing/state" in name for name in other)
     read = len(json.loads((again.folder / "rows-1.json").read_text()))
     assert read < 0.9 * sum(
         rows_of(1, 2).values()
     )  # an epoch at least was not repeated
+
+
+def test_processes_with_other_seeds_are_refused(tmp_path):
+    """Each would train on; nothing else would show it."""
+    with Job(tmp_path / "job", "sharded", 2, SEED="7") as job:
+        codes = job.codes(within=120)
+        text = "".join((job.folder / f"said-{i}").read_text() for i in range(2))
+    assert set(codes) <= {1, processes.LOST}
+    assert "the recipe of process 1 differ from those of process 0" in text
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_in_one_process_ends_all_at_once_and_says_why(failing, tmp_path):
+    """Not after minutes in which JAX waits for the other, nor by its stack trace."""
+    with Job(tmp_path / "job", "sharded", 2, FAIL=str(failing)) as job:
+        job.until_epoch(1, index=failing)
+        began = time.monotonic()
+        codes = job.codes()
+        assert time.monotonic() - began < 15
+        assert (codes[failing], codes[1 - failing]) == (1, processes.LOST)
+        assert "lost (this one process has no more room)" in job.said(1 - failing)
+        assert "Terminating" not in (job.folder / f"said-{failing}").read_text()
 
 
 # --- where a process finds out which one it is ------------------------------------------
@@ -167,6 +203,16 @@ SLICES = TPU | {
         (processes.variables("h:1", 4, 2), places.Place("h:1", 4, 2)),
         (SLURM, places.Place("gpu007:23456", 8, 5, [1])),
         (SLURM | {"SLURM_NTASKS": "4"}, places.Place("gpu007:23456", 4, 5)),
+        (
+            SLURM | {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "1"},
+            places.Place("gpu007:23456", 2, 5, [1]),
+        ),
+        (SLURM | {"CUDA_VISIBLE_DEVICES": "3"}, places.Place("gpu007:23456", 8, 5)),
+        (
+            SLURM | {"CUDA_VISIBLE_DEVICES": "0,1"},
+            places.Place("gpu007:23456", 8, 5, [1]),
+        ),
+        (SLURM | {"SLURM_STEP_ID": "4294967290"}, None),
         ({k: v for k, v in SLURM.items() if k != "SLURM_STEP_ID"}, None),
         (SLURM | {"SLURM_NTASKS": "1"}, None),
         (TPU, places.Place("t-0:8482", 2, 1)),
@@ -189,6 +235,10 @@ def test_a_launcher_says_which_process_this_is(env, place):
         (
             {"coordinator": "h", "processes": 2, "process": 0},
             "coordinator='h' is not allowed; give host:port",
+        ),
+        (
+            {"coordinator": "h:²", "processes": 2, "process": 0},
+            "coordinator='h:²' is not allowed; give host:port",
         ),
         (
             {"coordinator": "h:1", "processes": 2, "process": 2},
@@ -295,6 +345,23 @@ def test_strangers_twins_and_other_jobs_are_not_taken_in():
     assert len(set(ports)) == 1
     for watch, _ in (called[0], of_first[0], of_last[0]):
         watch.close()
+
+
+def test_a_process_lost_before_jax_starts_ends_the_others():
+    """One answers the roll and is gone; JAX alone would wait for it for minutes."""
+    port = free_port()
+    words = f"""from jaxwd.training import processes
+processes.join('127.0.0.1:{port}', 2, 0)"""
+    with subprocess.Popen(
+        [sys.executable, "-c", words],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as first:
+        watch, _ = answer_the_roll(("127.0.0.1", port), 2, 1, 60, 9.0)
+        watch.close()
+        assert first.wait(20) == processes.LOST
+        assert "process 1 of 2 is lost (its connection closed)" in first.stderr.read()
 
 
 def test_a_port_in_use_is_said():

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import pathlib
 import sys
 
 import jax
@@ -17,6 +19,7 @@ import jaxwd as wd
 from jaxwd.data.streams import from_sources
 from jaxwd.data.streams.moments import measured
 from jaxwd.data.streams.pipeline import Order, Steps, batches
+from jaxwd.data.streams.records import _part_of
 from jaxwd.data.streams.source import Held, Rows, Source
 from jaxwd.data.streams.stream import from_dataset
 from jaxwd.training.functions import order_of
@@ -462,6 +465,40 @@ def other_record(root, records):
     return f"array_record:{root}/a.array_record"
 
 
+def shards(root, records, *names):
+    for name in names:
+        (root / name).write_bytes(records[1].read_bytes())
+    return f"array_record:{root}"
+
+
+def a_shard_of_four(root, records):
+    return shards(root, records, "x-train.array_record-00000-of-00004")
+
+
+def shards_of_two_writings(root, records):
+    return shards(
+        root,
+        records,
+        "train.array_record-00000-of-00001",
+        "train.array_record-00000-of-00002",
+        "train.array_record-00001-of-00002",
+    )
+
+
+def half_labels(root, records):
+    from array_record.python.array_record_module import ArrayRecordWriter
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    writer = ArrayRecordWriter(str(root / "train.array_record"), "group_size:1")
+    for i in range(9):
+        example = tf_example_pb2.Example()
+        example.features.feature["inputs"].float_list.value.append(i)
+        example.features.feature["label"].float_list.value.append(i + 0.7)
+        writer.write(example.SerializeToString())
+    writer.close()
+    return f"array_record:{root}"
+
+
 def cut_npy(root, records):
     save_npy(root)
     file = root / "train_inputs.npy"
@@ -533,6 +570,12 @@ BAD = {
     "decompression bomb": (bomb, r"03.png cannot be read \(.*pixels"),
     "corrupted record": (broken_record, r"train: record \d+ .*(cannot|no tf)"),
     "file cut short": (cut_record, "no whole array_record file .* prepare it again"),
+    "a shard of four": (a_shard_of_four, "3 of the 4 shards of x-train.* number 1"),
+    "two writings": (shards_of_two_writings, "are of different writings; leave the"),
+    "labels with halves": (
+        half_labels,
+        r"record 0 has the label \[0.69.* whole number",
+    ),
     "records of another kind": (other_record, "record 0 is no tf.train.Example"),
     "npy cut short": (cut_npy, "train_inputs.npy cannot be read as .npy"),
     "unlike pair": (unlike_pair, "60 inputs in .* but 3 targets in"),
@@ -558,6 +601,31 @@ def test_bad_sources_are_said_in_one_line(name, records, tmp_path):
         data = wd.stream(given)
         data.train.read(np.arange(len(data.train)))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("trains-test.array_record-00000-of-00001", "test"),
+        ("train_images-validation.array_record", "validation"),
+        ("testimony-train.array_record", "train"),
+        ("mine-val.array_record", "validation"),
+        ("fern.array_record", None),
+    ],
+)
+def test_the_last_word_that_names_a_split_names_it(name, part):
+    assert _part_of(pathlib.Path(name)) == part
+
+
+def test_large_reads_come_in_several(tmp_path, monkeypatch):
+    """As from Linux, which gives 2 GiB at once at most."""
+    save_npy(tmp_path)
+    want = wd.stream(f"npy:{tmp_path}").train.read(np.arange(60))
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda f, n, at: real(f, min(n, 100), at))
+    got = wd.stream(f"npy:{tmp_path}").train.read(np.arange(60))
+    np.testing.assert_array_equal(got.inputs, want.inputs)
+    np.testing.assert_array_equal(got.targets, want.targets)
 
 
 def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path):
@@ -590,6 +658,8 @@ def test_options_and_shares_that_do_not_fit(tmp_path, digits):
         wd.InputError, match="does not take grayscale=True; it takes none"
     ):
         wd.stream(f"npy:{tmp_path}", grayscale=True)
+    with pytest.raises(wd.InputError, match="does not take image_size=0"):
+        wd.stream(f"npy:{tmp_path}", image_size=0)
     with pytest.raises(wd.InputError, match="batch_size=32 .* nearest: 30 or 33"):
         batches(from_dataset(digits).train, lambda e: e, 32, 1, processes=3)
 

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,26 @@ def test_a_finished_training_says_so_and_can_still_be_exported(train, capsys):
     assert "epoch 4 of 4" not in said
     assert pathlib.Path("later/weights.safetensors").exists()
     assert curve("mine")[1] == first
+
+
+def test_an_export_whose_checkpoints_are_gone_trains_anew_and_can_be_stopped(
+    train, capsys, monkeypatch
+):
+    assert train("--out", "mine") == 0
+    shutil.rmtree("mine/checkpoints")
+    saving = Checkpoints.save
+
+    def save(self, step, *given):
+        if step == 12:
+            signal.raise_signal(signal.SIGTERM)
+        saving(self, step, *given)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    assert train("--out", "mine", "--export", "later") == 143
+    monkeypatch.setattr(Checkpoints, "save", saving)
+    assert train("--out", "mine", "--export", "later") == 0
+    assert "going on behind epoch 2" in capsys.readouterr().out
+    assert pathlib.Path("later/weights.safetensors").exists()
 
 
 def test_without_out_equal_flags_go_to_one_folder_and_others_to_another(train):
@@ -246,6 +267,31 @@ def test_a_real_process_is_stopped_and_ends_with_the_same_bits(train, tmp_path):
     assert mine == whole
 
 
+def test_a_training_that_goes_on_is_drawn_and_stopped_again(train, capsys, monkeypatch):
+    """Epochs behind a restart are new ones: they get a line, and a signal ends them."""
+    saving = Checkpoints.save
+
+    def stop_at(step):
+        def save(self, at, *given):
+            if at == step:
+                signal.raise_signal(signal.SIGTERM)
+            saving(self, at, *given)
+
+        monkeypatch.setattr(Checkpoints, "save", save)
+
+    monkeypatch.setattr(Watcher, "every", 0.0)
+    for step in (6, 18):
+        stop_at(step)
+        assert train("--out", "mine") == 143
+    said = capsys.readouterr().out
+    assert "epoch 2 of 4" in said
+    assert "epoch 4 of 4" not in said
+    monkeypatch.setattr(Checkpoints, "save", saving)
+    assert train("--out", "mine") == 0
+    assert train("--out", "whole") == 0
+    np.testing.assert_equal(curve("mine")[1], curve("whole")[1])
+
+
 def test_a_damaged_checkpoint_is_a_note_and_no_traceback(train, capsys):
     assert train("--out", "mine", "--epochs", 2) == 0
     pathlib.Path("mine/ledger.sqlite").unlink()
@@ -263,6 +309,9 @@ def test_a_damaged_checkpoint_is_a_note_and_no_traceback(train, capsys):
     [
         (["--keep", "0"], "--keep=0 is not allowed"),
         (["--every-epochs", "0"], "--every-epochs=0 is not allowed"),
+        (["--layout", "sharded", "--devices", "0"], "--devices=0 is not allowed"),
+        (["--devices", "2"], "devices=2: layout='single' is on one device; use"),
+        (["--processes", "0"], "--processes=0 is not allowed"),
         (["--seeds", "3"], "--seeds has no effect here: give --seed"),
         (["--export-for", "cpu"], "--export-for needs --export FOLDER"),
         (["--every-steps", "5"], "--every-steps needs --stream NAME"),

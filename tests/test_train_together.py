@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -74,14 +75,20 @@ def test_two_processes_are_one_training_and_the_first_writes_it(alone, tmp_path)
             time.sleep(0.02)
         all_[1].send_signal(signal.SIGTERM)
 
-    slow = ("--epochs", "400")
+    slow = ("--epochs", "200", "--every-epochs", "10")
     codes, said = together(folder, *slow, meanwhile=once_it_trains)
     assert codes == [143, 143], said
     assert "resume with: jaxwd train" in said[0]
-    assert re.search(r"epoch 1 of 400", said[0])
-    assert "epoch 1 of 400" not in said[1]
+    assert re.search(r"epoch \d+ of 200", said[0])
+    assert "of 200" not in said[1]
     recipe = json.loads((folder / "recipe.json").read_text())
-    assert recipe["recipe"]["epochs"] == 400
+    assert recipe["recipe"]["epochs"] == 200
+
+    codes, said = together(folder, *slow)
+    assert codes == [0, 0], said
+    assert "going on behind epoch" in said[0]
+    status, _, epochs = outcome(folder)
+    assert (status, epochs) == ("finished", 200)
 
     folder = tmp_path / "short"
     codes, said = together(folder, "--epochs", "3")
@@ -91,9 +98,20 @@ def test_two_processes_are_one_training_and_the_first_writes_it(alone, tmp_path)
     assert (status, epochs) == (want[0], want[2]) == ("finished", 3)
     for name in ("train_loss", "validation_loss", "test_loss", "test_accuracy"):
         assert final[name] == pytest.approx(want[1][name], rel=2e-5)
-    codes, said = together(folder, "--epochs", "3")
-    assert codes == [0, 0], said
+    shutil.rmtree(folder / "checkpoints")
+    codes, said = together(folder, "--epochs", "3", "--export", str(folder / "export"))
+    assert codes == [0, 0], said  # trained anew for its weights, by both
     assert "finished before" in said[0]
+    assert (folder / "export" / "weights.safetensors").exists()
+
+
+def test_flags_that_processes_refuse_are_said_by_each_and_end_at_once(tmp_path):
+    codes, said = together(tmp_path / "out", "--accumulate", "3")
+    # Either may hear of the other's refusal before it refuses itself.
+    assert set(codes) in ({2}, {2, 4}), said
+    for text in said:
+        assert "accumulate=3 does not divide batch_size=16" in text
+        assert "Terminating process" not in text
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def command(words: list[str]) -> int:
 
     stopping = Stopping()
     try:
-        return guarded(run)
+        code = guarded(run)
     except Stopped as stopped:
         if stopping.begun:
             print(
@@ -43,18 +43,26 @@ def command(words: list[str]) -> int:
             )
         else:
             print(f"stopped by {stopped} before training began", file=sys.stderr)
-        return stopped.code
+        code = stopped.code
+    if code:
+        from jaxwd.training.processes import abandon
+
+        abandon(code)  # where others still train
+    return code
 
 
 def execute(flags: TrainFlags, stopping: Stopping) -> Any:
     """Train with given flags and return the result, None where it stood in the ledger."""
-    from jaxwd.training.processes import leave
+    from jaxwd.training.processes import leave, tell
 
     try:
         result = _execute(flags, stopping)
     except (Stopped, Diverged) as end:
         if stopping.agreed or isinstance(end, Diverged):  # all end here, none is lost
             leave()
+        raise
+    except Exception as error:
+        tell(error)
         raise
     leave()
     return result
@@ -69,10 +77,10 @@ def _execute(flags: TrainFlags, stopping: Stopping) -> Any:
     from jaxwd.report.noted import note
     from jaxwd.training import run, run_streamed
     from jaxwd.training.parallel import layout
-    from jaxwd.training.processes import join
+    from jaxwd.training.processes import expected, join
 
     spread = flags.devices if flags.layout != Flags.layout else None
-    own = None if spread is None else -(-spread // (flags.processes or 1))
+    own = None if spread is None else -(-spread // expected(flags.processes))
     runtime.prepare(flags.device, cache=flags.cache, cpu_devices=own)
     me = join(flags.coordinator, flags.processes, flags.process)
     stopping.listen()
@@ -145,7 +153,8 @@ def _execute(flags: TrainFlags, stopping: Stopping) -> Any:
         )
         stopping.begun = False  # all is kept, another start would only say so
         if flags.export is not None and study.finals[ARM] and not results:
-            led(recipe, data, layout=flags.layout)  # is complete: reads the weights
+            # Is complete as a rule, and reads the weights.
+            led(recipe, data, layout=flags.layout, on_epoch=each)
     if not study.finals[ARM]:
         raise Diverged(next(iter(study.diverged[ARM].values())))
     if study.reused:

@@ -55,6 +55,10 @@ class TrainFlags(Flags):
         super().check()
         require("--keep", self.keep, 1)
         require("--every-epochs", self.every_epochs, 1)
+        if self.devices is not None:
+            require("--devices", self.devices, 1)
+        if self.processes is not None:
+            require("--processes", self.processes, 1)
         for flag in _WITHOUT_EFFECT:
             if getattr(self, flag) != getattr(Flags, flag):
                 raise InputError(f"--{flag} has no effect here: give --seed")

@@ -12,16 +12,14 @@ from collections.abc import Callable
 from typing import IO, Any, NamedTuple, Self
 
 import jax
-import numpy as np
 
 from jaxwd.errors import InputError, require
 from jaxwd.training import checkpoint_arrays as arrays
 from jaxwd.training import checkpoint_files as files
 from jaxwd.training import checkpoint_seal as seal
 from jaxwd.training.checkpoint_paper import paper_of, require_same
+from jaxwd.training.processes.agreed import answer_of_first
 from jaxwd.training.recipe import Recipe
-
-_REFUSED, _NONE = -2, -1
 
 
 class Saved(NamedTuple):
@@ -84,6 +82,7 @@ class Checkpoints:
         self._lock: IO[str] | None = None
         self._open = False
         self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
         self._failed: BaseException | None = None
         files.require_ours(self.folder)
 
@@ -128,6 +127,8 @@ class Checkpoints:
             writing.mkdir()
         under_way = arrays.writing(writing / files.ARRAYS, leaves, together)
 
+        ended = self._ended = threading.Event()
+
         def finish() -> None:
             try:
                 under_way()
@@ -136,7 +137,10 @@ class Checkpoints:
                     files.prune(self.folder, self.keep)
             except BaseException as error:  # told at the next call
                 self._failed = files.in_plain_words(error, step, self.folder)
-                files.remove(writing)
+                if _first():
+                    files.remove(writing)
+            finally:
+                ended.set()
 
         self._thread = threading.Thread(target=finish, name="jaxwd-checkpoint")
         self._thread.start()
@@ -148,6 +152,8 @@ class Checkpoints:
             OSError: it failed; earlier checkpoints are as they were.
         """
         if self._thread is not None:
+            # Not join alone: interrupted by a signal, it takes the thread for ended.
+            self._ended.wait()
             self._thread.join()
             self._thread = None
         failed, self._failed = self._failed, None
@@ -188,21 +194,13 @@ class Checkpoints:
 
     def _chosen(self, leaves: dict[str, Any]) -> int | None:
         """Return the newest step that is whole, the same for all processes."""
-        if jax.process_count() == 1:
-            return self._newest(leaves)
-        from jax.experimental.multihost_utils import broadcast_one_to_all
-
-        step, refusal = None, None
-        if _first():
-            try:
-                step = self._newest(leaves)
-            except InputError as error:
-                step, refusal = _REFUSED, error
-        step = _NONE if step is None else step
-        step = int(broadcast_one_to_all(np.int64(step)))
-        if step == _REFUSED:
-            raise refusal or InputError(f"process 0 refused {self.folder}")
-        return None if step == _NONE else step
+        step = answer_of_first(lambda: self._newest(leaves), str(self.folder))
+        if not (self.folder / files.MARK).exists():  # process 0 has made it
+            raise InputError(
+                f"process {jax.process_index()} does not see {self.folder}; all "
+                "processes need one folder that they share"
+            )
+        return step
 
     def _newest(self, leaves: dict[str, Any]) -> int | None:
         assert self._about is not None
@@ -220,7 +218,13 @@ class Checkpoints:
 
     def _load(self, step: int, like: Any, leaves: dict[str, Any]) -> Saved:
         path = self.folder / str(step)
-        paper = seal.read(path)
+        try:
+            paper = seal.read(path)
+        except seal.Broken as broken:  # process 0 has read it a moment ago
+            raise InputError(
+                f"process {jax.process_index()} cannot read {path}: {broken}; all "
+                "processes need one folder that they share"
+            ) from None
         try:
             got = arrays.read(path / files.ARRAYS, leaves, paper.get("together", ()))
         except Exception as error:  # its files are whole, so it is not set aside

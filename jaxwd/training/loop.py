@@ -117,7 +117,8 @@ def run(
             saved = kept.latest(state, recipe, data.fingerprint())
             if saved is not None:
                 state, past = saved.state, Past(**saved.progress)
-        history, in_epochs = past.history, past.in_epochs
+        # A copy: what was restored stays what it was.
+        history, in_epochs = list(past.history), past.in_epochs
         started = time.perf_counter() - past.seconds
         if on_epoch is not None:
             for row in history:

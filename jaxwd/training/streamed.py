@@ -1,5 +1,6 @@
 """A whole training on data that is read while it runs: `run` for more than memory."""
 
+import copy
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from jaxwd.training.checkpoints import Checkpoints
 from jaxwd.training.epochs import Row, require_finite, row_of
 from jaxwd.training.loop import Result, check, opened
 from jaxwd.training.parallel import layout as layout_of
+from jaxwd.training.processes.agreed import require_agreed
 from jaxwd.training.recipe import Recipe
 from jaxwd.training.step import State
 from jaxwd.training.streaming.feed import Feed, Reading
@@ -42,8 +44,9 @@ def run_streamed(
 
     The order is that of `run`: epoch e of seed s takes the rows
     `permutation(fold_in(fold_in(key(s), 1), e), n)[: steps·batch]`. So on one device the
-    numbers are those of `run` on the same examples, bit for bit on a CPU. Each of
-    several processes reads its share of every batch and nothing else.
+    numbers are those of `run` on the same examples, bit for bit on a CPU (to the last
+    bits where an epoch has two steps: XLA compiles those together). Each of several
+    processes reads its share of every batch and nothing else.
 
     Pieces of several steps go to the device while it works on the piece before. What is
     in memory does not grow with the data, but for the orders of two epochs (8 bytes an
@@ -94,13 +97,22 @@ def run_streamed(
     spread = layout_of(layout, recipe.batch_size, devices, recipe.accumulate)
     count = jax.process_count() if spread.row.several else 1
     reading = Reading(jax.process_index() % count, count, threads, piece_bytes)
+    require_agreed(
+        recipe=recipe.digest(),
+        data=data.known_by(),
+        layout=layout,
+        every_steps=every_steps,
+        piece_bytes=piece_bytes,
+    )
     setup = set_up(recipe, data, spread, reading, every_steps)
     with opened(checkpoints) as kept:
         state, past = setup.state, Past()
         if kept is not None:
+            require_agreed(checkpoints=kept.folder, every=kept.every)
             saved = kept.latest(state, recipe, data.known_by())
             if saved is not None:
-                state, past = saved.state, Past(**saved.progress)
+                # A copy: what was restored stays what it was.
+                state, past = saved.state, Past(**copy.deepcopy(saved.progress))
         feed = setup.feed()
         try:
             return _trained(

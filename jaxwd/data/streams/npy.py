@@ -62,19 +62,22 @@ class NpyFile:
         return np.frombuffer(found, self.dtype).reshape(n, *self.shape[1:])
 
     def _at(self, row: int, n: int) -> bytes:
-        wanted = n * self._row
-        try:
-            found = os.pread(self._file, wanted, self._start + row * self._row)
-        except OSError as error:
-            raise InputError(
-                f"{self.path}: row {row} cannot be read ({error})"
-            ) from None
-        if len(found) < wanted:
-            raise InputError(
-                f"{self.path} ends before row {row + n - 1}: it became shorter since it "
-                "was opened"
-            )
-        return found
+        wanted, at = n * self._row, self._start + row * self._row
+        found: list[bytes] = []
+        while wanted:  # Linux gives 2 GiB at once at most
+            try:
+                found.append(os.pread(self._file, wanted, at))
+            except OSError as error:
+                raise InputError(
+                    f"{self.path}: row {row} cannot be read ({error})"
+                ) from None
+            if not found[-1]:
+                raise InputError(
+                    f"{self.path} ends before row {row + n - 1}: it became shorter since "
+                    "it was opened"
+                )
+            wanted, at = wanted - len(found[-1]), at + len(found[-1])
+        return found[0] if len(found) == 1 else b"".join(found)
 
 
 class NpyPair(Source):

@@ -12,8 +12,16 @@ from jaxwd.data.streams.source import BLOCK, Records, blocks, stacked
 from jaxwd.data.streams.stream import Stream, from_sources
 from jaxwd.errors import InputError, require
 
-_PARTS = {"train": "train", "valid": "validation", "val": "validation", "test": "test"}
-_FILE = re.compile(r"\.array_record(-\d+-of-\d+)?$")
+_PARTS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_FILE = re.compile(r"\.array_record(?:-(\d+)-of-(\d+))?$")
 
 
 class ArrayRecord(Records):
@@ -94,7 +102,14 @@ def _example(record: bytes, inputs: bool, size: int | None) -> dict[str, Any]:
 def _numbers(feature: Any, label: bool) -> Any:
     values = feature.int64_list.value or feature.float_list.value
     array = np.asarray(values)
-    return np.int32(array[0]) if label else array.astype(np.float32)
+    if not label:
+        return array.astype(np.float32)
+    if len(array) != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise InputError(
+            f"has the label {array.tolist()[:3]}; a label is one whole number, numbers "
+            "to fit are a target"
+        )
+    return np.int32(array[0])
 
 
 def _inputs(feature: Any, size: int | None) -> np.ndarray:
@@ -114,9 +129,10 @@ def array_record_stream(
 ) -> Stream:
     """Return the stream of an array_record file, or of a folder of such.
 
-    In a folder the file's names say the split: `train`, `validation` (or `val`) and
-    `test`, as in `train.array_record` or `mine-train.array_record-00000-of-00004`. What
-    is missing is held out of `train`, a sixth of each class.
+    In a folder the last such word of a file's name says the split: `train`, `validation`
+    (or `val`) and `test`, as in `train.array_record` or
+    `mine-train.array_record-00000-of-00004`, whose four shards have to be there. What is
+    missing is held out of `train`, a sixth of each class.
     """
     if image_size is not None:
         require("image_size", image_size, 1, 4096, whole=True)
@@ -136,6 +152,8 @@ def array_record_stream(
             f"array_record:{path} has no file with train in its name that ends in "
             ".array_record"
         )
+    for files in parts.values():
+        _require_all(files)
     sources = {
         part: ArrayRecord(files, f"array_record:{path} {part}", image_size)
         for part, files in parts.items()
@@ -146,11 +164,31 @@ def array_record_stream(
     )
 
 
+def _require_all(files: list[pathlib.Path]) -> None:
+    """Raise unless the shards of a split are those of one writing, and all of them."""
+    found = [_FILE.search(file.name) for file in files]
+    shards = [(int(m[1]), int(m[2])) for m in found if m and m[1] is not None]
+    if not shards:
+        return
+    counts = {count for _, count in shards}
+    if len(counts) > 1 or len(shards) < len(files):
+        names = ", ".join(file.name for file in files[:3])
+        raise InputError(
+            f"array_record: {names} in {files[0].parent} are of different writings; "
+            "leave the files of one"
+        )
+    count = max(counts)
+    missing = [n for n in range(count) if n not in dict(shards)]
+    if missing:
+        raise InputError(
+            f"array_record: {len(missing)} of the {count} shards of {files[0].name} are "
+            f"missing, the first is number {missing[0]}; copy them all"
+        )
+
+
 def _part_of(file: pathlib.Path) -> str | None:
     words = re.split(r"[^a-z]+", file.name.lower())
-    return next(
-        (p for w in words for key, p in _PARTS.items() if w.startswith(key)), None
-    )
+    return next((_PARTS[w] for w in reversed(words) if w in _PARTS), None)
 
 
 def _task_of(source: ArrayRecord) -> str:

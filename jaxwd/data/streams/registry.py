@@ -81,7 +81,11 @@ def stream(
     if not rest and not held:
         raise InputError(f"stream {name!r} needs more: {KINDS[word].written}")
     takes = _LOADED if held else KINDS[word].takes
-    given = {key: value for key, value in options.items() if value not in (None, False)}
+    given = {
+        key: value
+        for key, value in options.items()
+        if value is not None and value is not False
+    }
     for key in given:
         if key not in takes:
             what = f"it takes {', '.join(takes)}" if takes else "it takes none"

@@ -18,7 +18,7 @@ send less: on 8 CPU devices a batch of 512 on layers of 512 needs 48 MB beside i
 for weights of 15 MB, in 8 parts 8 MB. An evaluation gathers one layer at a time.
 """
 
+from jaxwd.training.parallel.choosing import layout as layout
 from jaxwd.training.parallel.layout import Layout as Layout
-from jaxwd.training.parallel.layout import layout as layout
 from jaxwd.training.parallel.places import AXIS as AXIS
 from jaxwd.training.parallel.table import LAYOUTS as LAYOUTS

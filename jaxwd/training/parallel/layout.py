@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from jaxwd.errors import InputError, nearest, require, unknown
 from jaxwd.training.parallel.places import (
     AXIS,
     by_leaf,
@@ -191,57 +190,3 @@ class Layout:
                 function sees them; the function cuts others itself, by `local`.
         """
         return self.row.compile(self.mesh(), function, donate, arguments)
-
-
-def layout(
-    name: str, batch_size: int, devices: int | None = None, parts: int = 1
-) -> Layout:
-    """Return the layout `name` for a batch size.
-
-    Args:
-        name: a row of `LAYOUTS`.
-        batch_size: examples a step, over all devices.
-        devices: how many take part; default all, those of other processes too.
-        parts: in how many parts a batch is taken, `recipe.accumulate`. Each device's
-            rows divide into them; part k is every parts-th row from k on, on one device
-            and on many.
-
-    Raises:
-        InputError: unknown name, more devices than there are, fewer than there are
-            where several processes share them, several of a layout of one, or a batch
-            that they cannot share evenly.
-
-    >>> layout("single", 32)
-    Layout(name='single', devices=1)
-    """
-    if name not in LAYOUTS:
-        raise unknown("layout", name, LAYOUTS)
-    row, here, processes = LAYOUTS[name], jax.device_count(), jax.process_count()
-    if devices is not None:
-        require("devices", devices, 1, here, whole=True)
-    if not row.several and devices not in (None, 1):
-        several = " or ".join(
-            repr(other) for other in LAYOUTS if LAYOUTS[other].several
-        )
-        raise InputError(
-            f"devices={devices}: layout={name!r} is on one device; use layout={several}"
-        )
-    if row.several and processes > 1:
-        if not row.processes:
-            raise InputError(
-                f"layout={name!r} is for one process, here are {processes}; use "
-                "'shard_map', which computes the same"
-            )
-        if devices not in (None, here):
-            raise InputError(
-                f"devices={devices}: {processes} processes share {here} devices and all "
-                "take part; leave devices away"
-            )
-    count = 1 if not row.several else here if devices is None else devices
-    if batch_size % (parts * count):
-        how = f"over {count} devices" + (f" in {parts} parts each" if parts > 1 else "")
-        raise InputError(
-            f"batch_size={batch_size} does not divide {how}; nearest: "
-            f"{nearest(batch_size, parts * count)}"
-        )
-    return Layout(name, count)

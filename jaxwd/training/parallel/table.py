@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 LAYOUTS: dict[str, Row] = {
-    "single": Row("one device", alone, several=False),
+    "single": Row("one device", alone, several=False, processes=False),
     "sharded": Row("jit: XLA splits the batch", sharded),
     "shard_map": Row("the step on each device's rows", shared, by_share=True),
     "pmap": Row(

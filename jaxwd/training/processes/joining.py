@@ -1,6 +1,9 @@
 """Joining the processes of a job, on `jax.distributed`."""
 
 import atexit
+import contextlib
+import os
+import sys
 from types import TracebackType
 from typing import NamedTuple
 
@@ -8,6 +11,7 @@ import jax
 from jax.experimental.multihost_utils import sync_global_devices
 
 from jaxwd.errors import InputError, require, unknown
+from jaxwd.terminal import one_line
 from jaxwd.training.processes.places import ENVIRONMENTS, Place, found
 from jaxwd.training.processes.watch import Watch, answer_the_roll, call_the_roll
 
@@ -34,8 +38,10 @@ class Processes(NamedTuple):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        if error is None:
             leave()
+        else:
+            tell(error)
 
 
 def join(
@@ -55,7 +61,8 @@ def join(
 
     A process that ends without `leave`, is killed, or is silent ends all others: each
     says in one line which one was lost and exits with code 4. A killed process is seen
-    at once, a silent one after `lost_after` seconds.
+    at once, a silent one after `lost_after` seconds. One that ends by an error does so
+    at once, with code 1, and does not wait for the others.
 
     Args:
         coordinator: `host:port` where process 0 listens; a free port on its host. JAX's
@@ -98,7 +105,9 @@ def join(
             address, place.count, place.index, wait, lost_after
         )
     patience = 2 * int(lost_after) + 100  # the watch speaks first
-    service = f"{address[0]}:{port}"
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    service = f"{host}:{port}"
+    watch.start()
     try:
         jax.distributed.initialize(
             service,
@@ -110,19 +119,27 @@ def join(
             shutdown_timeout_seconds=patience,
             coordinator_bind_address=service if address[0] in _LOCAL else None,
         )
-        watch.start()
         # Connections between devices are made at the first collective, which fails
         # where one process comes 30 s behind another: now they come together.
         sync_global_devices("jaxwd")
     except RuntimeError as error:
-        watch.close()
         first = str(error).strip().splitlines()[0]
+        watch.tell_lost(first)
+        watch.close()
         raise InputError(f"process {place.index} cannot join: {first}") from None
     _here = watch
     return Processes(place.index, place.count)
 
 
-_LOCAL = ("127.0.0.1", "localhost")
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def expected(processes: int | None) -> int:
+    """Return how many processes `join` will find: those said, or the environment's."""
+    if processes is not None:
+        return processes
+    place = found("auto")
+    return 1 if place is None else place.count
 
 
 def leave() -> None:
@@ -136,6 +153,26 @@ def leave() -> None:
     watch.close()
 
 
+def tell(error: BaseException) -> None:
+    """Let the others know why this process ends; nothing where none joined."""
+    if _here is not None:
+        _here.tell_lost(one_line(error)[:500] or type(error).__name__)
+
+
+def abandon(code: int) -> None:
+    """End this process at once where others may still train; else do nothing.
+
+    JAX's own end would wait for the others, minutes, and then abort with a stack trace.
+    """
+    if _here is None:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    _here.close()
+    os._exit(code)
+
+
 def is_first() -> bool:
     """Return whether this is process 0, the one that writes."""
     return jax.process_index() == 0
@@ -143,9 +180,8 @@ def is_first() -> bool:
 
 @atexit.register
 def _gone() -> None:
-    """Who ends without leaving lets the others know at once."""
-    if _here is not None:
-        _here.close()
+    """Who ends without leaving lets the others know at once, and does not wait."""
+    abandon(1)
 
 
 def _place(
@@ -180,7 +216,9 @@ def _place(
 
 def _address(coordinator: str) -> tuple[str, int]:
     host, colon, port = coordinator.rpartition(":")
-    if not (host and colon and port.isdigit() and 0 < int(port) < 2**16):
+    host = host.removeprefix("[").removesuffix("]")  # as in [::1]:4000
+    number = port.isascii() and port.isdecimal() and 0 < int(port) < 2**16
+    if not (host and colon and number):
         raise InputError(
             f"coordinator={coordinator!r} is not allowed; give host:port, as in "
             "10.0.0.1:4000"

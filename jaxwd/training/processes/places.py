@@ -77,12 +77,27 @@ def _first_host(nodes: str) -> str:
 
 def _from_slurm(env: Mapping[str, str]) -> Place:
     """One process a task; the port follows from the job's number."""
-    count, nodes = _whole(env, "SLURM_NTASKS"), int(env.get("SLURM_NNODES", 1))
+    # The step's own number of nodes: it may take fewer than the job has.
+    nodes = int(env.get("SLURM_STEP_NUM_NODES", env.get("SLURM_NNODES", 1)))
+    count = _whole(env, "SLURM_NTASKS")
     port = 20_000 + _whole(env, "SLURM_JOB_ID") % 20_000
     # Several tasks on a node share its devices, one each; a task alone has them all.
-    own = [_whole(env, "SLURM_LOCALID")] if count > nodes else None
+    # One that sees a single device, by --gpus-per-task=1, calls it number 0.
+    sees = env.get("CUDA_VISIBLE_DEVICES", env.get("ROCR_VISIBLE_DEVICES", "0,1"))
+    shared = count > nodes and "," in sees
+    own = [_whole(env, "SLURM_LOCALID")] if shared else None
     host = _first_host(env["SLURM_STEP_NODELIST"])
     return Place(f"{host}:{port}", count, _whole(env, "SLURM_PROCID"), own)
+
+
+def _is_step(env: Mapping[str, str]) -> bool:
+    """Say whether srun started this: a shell in a job, alone, has a reserved number."""
+    number = env.get("SLURM_STEP_ID", "")
+    return number.isdecimal() and int(number) < _RESERVED
+
+
+_RESERVED = 0xFFFFFFF0
+"""Step numbers of SLURM's own from here: batch script, interactive and external step."""
 
 
 def _from_tpu(env: Mapping[str, str]) -> Place:
@@ -104,7 +119,7 @@ ENVIRONMENTS: dict[str, Environment] = {
         _from_ours,
     ),
     "slurm": Environment(
-        lambda env: env.get("SLURM_NTASKS", "1") != "1" and "SLURM_STEP_ID" in env,
+        lambda env: env.get("SLURM_NTASKS", "1") != "1" and _is_step(env),
         ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID",
          "SLURM_LOCALID"),
         _from_slurm,

@@ -55,6 +55,14 @@ class Watch:
         """Say that this process ends because it is done."""
         self._tell({"left": self.index})
 
+    def tell_lost(self, why: str) -> None:
+        """Say that this process ends by an error, and by which; watch no longer.
+
+        The others end for it, which would be taken for a loss of theirs.
+        """
+        self._open = False
+        self._tell({"lost": self.index, "why": why})
+
     def close(self) -> None:
         """Stop watching; others that have not heard `leave` take it for a loss."""
         self._open = False
@@ -202,15 +210,21 @@ def answer_the_roll(
             break
         except OSError:
             time.sleep(min(0.2, max(left, 0)))
-    link.sendall(json.dumps({_CALL: index, "count": count}).encode() + b"\n")
     try:
+        link.sendall(json.dumps({_CALL: index, "count": count}).encode() + b"\n")
         link.settimeout(max(until - time.monotonic(), 0.1))
         said = json.loads(link.makefile("rb").readline(256) or b"{}")
     except (OSError, ValueError):
         said = {}
     if "service" not in said:
         link.close()
-        why = said.get("no", f"not all {count} processes came within {wait:g} s")
+        late = time.monotonic() >= until
+        why = said.get(
+            "no",
+            f"not all {count} processes came within {wait:g} s"
+            if late
+            else "it ended, or is no process of jaxwd",
+        )
         raise InputError(
             f"process {index} was not taken in by process 0 at {here}: {why}"
         )
