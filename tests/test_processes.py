@@ -155,9 +155,10 @@ def test_a_killed_process_ends_the_job_and_the_next_start_goes_on(tmp_path):
     )  # an epoch at least was not repeated
 
 
-def test_processes_with_other_seeds_are_refused(tmp_path):
+@pytest.mark.parametrize("memory", ["", "1"], ids=["streamed", "in memory"])
+def test_processes_with_other_seeds_are_refused(memory, tmp_path):
     """Each would train on; nothing else would show it."""
-    with Job(tmp_path / "job", "sharded", 2, SEED="7") as job:
+    with Job(tmp_path / "job", "sharded", 2, SEED="7", MEMORY=memory) as job:
         codes = job.codes(within=120)
         text = "".join((job.folder / f"said-{i}").read_text() for i in range(2))
     assert set(codes) <= {1, processes.LOST}

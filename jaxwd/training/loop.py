@@ -24,6 +24,7 @@ from jaxwd.training.epochs import Row, require_finite, row_of
 from jaxwd.training.parallel import layout as layout_of
 from jaxwd.training.parts import chain_of, require_outputs
 from jaxwd.training.precision import warn_of_lost_decay
+from jaxwd.training.processes.agreed import require_agreed
 from jaxwd.training.program import Program, compile_program
 from jaxwd.training.recipe import Recipe
 from jaxwd.training.step import State
@@ -73,7 +74,9 @@ def run(
     Args:
         recipe: all that determines the training.
         data: a `Dataset`; default `jaxwd.load(recipe.dataset)`.
-        layout: a row of `jaxwd.training.LAYOUTS`; how a batch is spread over devices.
+        layout: a row of `jaxwd.training.LAYOUTS`; how a batch is spread over devices,
+            those of other processes among them: each has to hold all data then, while
+            `run_streamed` reads each process's share.
         devices: how many devices take part; default all.
         on_epoch: called with the row of metrics after each epoch; where a training goes
             on, first with the rows of the epochs before, so that it sees every epoch.
@@ -100,6 +103,8 @@ def run(
         data = data.take(recipe.train_examples)
     check(recipe, data)
     spread = layout_of(layout, recipe.batch_size, devices, recipe.accumulate)
+    if jax.process_count() > 1:
+        require_agreed(recipe=recipe.digest(), data=data.fingerprint(), layout=layout)
     arrays = spread.place(arrays_of(data))
     started = time.perf_counter()
     program = compile_program(
@@ -114,6 +119,7 @@ def run(
     with opened(checkpoints) as kept:
         past = Past([], 0.0, 0.0)
         if kept is not None:
+            require_agreed(checkpoints=kept.folder, every=kept.every)
             saved = kept.latest(state, recipe, data.fingerprint())
             if saved is not None:
                 state, past = saved.state, Past(**saved.progress)

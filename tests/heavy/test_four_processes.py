@@ -22,19 +22,21 @@ def alone():
     return one_process()
 
 
+@pytest.mark.parametrize("memory", ["", "1"], ids=["streamed", "in memory"])
 @pytest.mark.parametrize("how", ["sharded", "shard_map", "fsdp"])
-def test_four_processes_give_what_one_gives(how, alone, tmp_path):
-    with Job(tmp_path / "job", how, 4, KEEP="1") as job:
+def test_four_processes_give_what_one_gives(how, memory, alone, tmp_path):
+    with Job(tmp_path / "job", how, 4, KEEP="1", MEMORY=memory) as job:
         assert job.codes() == [0] * 4, [job.said(i) for i in range(4)]
     same_as_one(job.folder, alone)
 
 
-def test_pmap_is_for_one_process(tmp_path):
-    with Job(tmp_path / "job", "pmap", 2) as job:
+@pytest.mark.parametrize("how", ["single", "pmap"])
+def test_a_layout_for_one_process_says_so(how, tmp_path):
+    with Job(tmp_path / "job", how, 2) as job:
         assert all(job.codes())
         # Whoever refuses first ends; the other may see that before it refuses itself.
         text = "".join((job.folder / f"said-{i}").read_text() for i in range(2))
-    assert "layout='pmap' is for one process, here are 2; use 'sharded'" in text
+    assert f"layout={how!r} is for one process, here are 2; use 'sharded'" in text
 
 
 @pytest.mark.parametrize(
