@@ -388,7 +388,7 @@ def simulated(
             scheduler.ready(worker, 1 if single else LANES, False)
             scheduler.done(worker)
         elif what == "dead":
-            scheduler.lost(worker)
+            scheduler.lost(worker, now)
             worker = next(names)
             held[worker] = set()
             scheduler.joined(worker)

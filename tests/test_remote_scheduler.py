@@ -30,11 +30,15 @@ class World:
         node=0.0,
         deadly=(),
         hang=(),
+        hosts=("",),
+        broken=(),
         seed=0,
     ):
         self.scheduler, self.lanes, self.free = scheduler, lanes, idle_is_free
         self.cost, self.compile_seconds = cost, compile_seconds
         self.deaths, self.node, self.deadly, self.hang = deaths, node, deadly, hang
+        self.hosts, self.broken, self.on = hosts, broken, {}
+        self.losses = 0
         self.draw, self.now = random.Random(seed), 0.0
         self.names, self.events, self.count = itertools.count(), [], itertools.count()
         self.workers, self.ended, self.given_up = workers, [], []
@@ -43,9 +47,10 @@ class World:
     def at(self, when, what, *about):
         heapq.heappush(self.events, (when, next(self.count), what, about))
 
-    def hire(self):
+    def hire(self, host=None):
         name = next(self.names)
-        self.scheduler.joined(name)
+        self.on[name] = self.hosts[name % len(self.hosts)] if host is None else host
+        self.scheduler.joined(name, self.on[name])
         self.give(name)
 
     def give(self, name):
@@ -53,6 +58,9 @@ class World:
         if chunk is None:
             return
         self.chunks.append((self.now, name, chunk))
+        if self.on[name] in self.broken:
+            self.at(self.now + 0.5, "die", name)
+            return
         if not chunk.places:
             dies = self.draw.random() < self.deaths
             self.at(self.now + self.compile_seconds, "die" if dies else "ready", name)
@@ -105,11 +113,12 @@ class World:
                 self.scheduler.done(name)
             elif what == "die":
                 node = self.draw.random() < self.node
-                loss = self.scheduler.lost(name, node=node)
+                loss = self.scheduler.lost(name, self.now, node=node)
                 self.given_up += loss.given_up
+                self.losses += 1
                 if self.scheduler.hopeless:
                     return self
-                self.hire()
+                self.hire(self.on[name])  # in the same place
             for idle in [w for w, c in self.scheduler.chunks.items() if c is None]:
                 self.give(idle)
         raise AssertionError("it goes on for ever")
@@ -193,7 +202,7 @@ def test_nodes_that_go_away_are_not_blamed_on_members_until_the_tenth_time():
     for worker in range(10):
         made.joined(worker)
         assert made.next(worker, 0.0).places == [0]
-        loss = made.lost(worker, node=True)
+        loss = made.lost(worker, 0.0, node=True)
         assert loss == (([0], []) if worker < 9 else ([], [0]))
     assert made.over
 
@@ -206,7 +215,7 @@ def test_only_who_may_have_been_in_a_lane_is_blamed():
     chunk = made.next(0, 0.0)
     assert len(chunk.places) > 5
     made.heard(0, 1.0, EPOCHS, 1.0, chunk.places[1:2])
-    loss = made.lost(0)
+    loss = made.lost(0, 0.0)
     assert loss.again == [p for p in chunk.places if p != 1]
     assert set(made.losses) == {0, 2, 3}
     made.joined(1)
@@ -218,6 +227,81 @@ def test_only_who_may_have_been_in_a_lane_is_blamed():
     assert got[0].places == [0, 2]
     assert got[1].places == [3]
     assert sorted(p for c in got for p in c.places) == [0, *range(2, 12)]
+
+
+@pytest.mark.parametrize("scouts", [True, False])
+@pytest.mark.parametrize("broken", [["h0"], ["h3"], ["h1", "h4"]])
+def test_a_broken_host_takes_no_member_with_it(broken, scouts):
+    """Its workers die at once and are hired again at once: it would take them all."""
+    made = scheduler([1000], scouts=scouts)
+    hosts = [f"h{i}" for i in range(6)]
+    world = World(made, 12, cost=2.0, hosts=hosts, broken=broken).run()
+    assert world.given_up == []
+    assert sorted(world.ended) == list(range(1000))
+    assert world.losses <= 10 * len(broken)  # 2 000 s of work for 8 to 10 workers
+    ideal = 1000 * 2.0 / (12 - 2 * len(broken))
+    assert world.now < 1.3 * ideal + 10
+
+
+def test_a_member_that_kills_its_workers_is_given_up_on_two_hosts():
+    made = scheduler([60])
+    world = World(made, 4, cost=2.0, deadly={7}, hosts=["a", "b"]).run()
+    assert world.given_up == [7]
+    assert set(made.losses[7].worker) == {"a", "b"}
+    assert len(world.ended) == 59
+
+
+def test_losses_on_one_host_of_two_are_a_members_fault_at_twice_as_many():
+    made = scheduler([1], scouts=False, fruitless=10**6, barren=10**6)
+    made.joined(99, "well")
+    for worker in range(6):
+        made.joined(worker, "bad")
+        assert made.next(worker, 0.0).places == [0]
+        loss = made.lost(worker, 0.0)
+        assert loss == (([0], []) if worker < 5 else ([], [0]))
+
+
+def test_a_host_that_rests_works_again_one_chunk_at_a_time_and_then_as_all_do():
+    made = scheduler([100], scouts=False, pause=100.0)
+    for worker, host in enumerate(["bad"] * 4 + ["well"]):
+        made.joined(worker, host)
+    for worker in (0, 1):
+        assert made.next(worker, 0.0) is not None
+        made.lost(worker, 0.0)
+    assert made.next(2, 99.0) is None
+    assert made.next(4, 99.0) is not None
+    assert made.next(2, 101.0) is not None
+    assert made.next(3, 101.0) is None  # not before the first has shown that it works
+    made.heard(2, 102.0, 1, 1.0)
+    assert made.next(3, 102.0) is not None
+    made.lost(2, 103.0)
+    made.lost(3, 103.0)
+    made.joined(5, "bad")
+    assert made.next(5, 104.0) is None
+    made.lost(4, 104.0)  # nobody else is left
+    assert made.next(5, 104.0) is not None
+
+
+def test_there_is_hope_while_one_works_that_began_before_the_losses():
+    made = scheduler([1000], scouts=False, barren=10**6)
+    made.joined(0, "well")
+    made.next(0, 0.0)
+    for worker in range(1, 40):
+        made.joined(worker, "bad")
+        made.next(worker, 1.0)
+        made.lost(worker, 2.0)
+    assert not made.hopeless
+    made.lost(0, 3.0)
+    assert made.hopeless
+
+
+def test_a_node_where_all_are_silent_is_frozen():
+    made = scheduler([100], scouts=False, before=100.0)
+    for worker, host in enumerate(["a", "a", "b", "c", "c"]):
+        made.joined(worker, host)
+        made.next(worker, 0.0)
+    made.heard(4, 90.0, 1, 1.0)
+    assert [made.frozen(w, 101.0) for w in range(4)] == [True, True, False, False]
 
 
 def test_a_group_that_cannot_be_compiled_is_given_up_and_the_others_train():
@@ -252,7 +336,7 @@ def test_workers_that_are_lost_before_anybody_trains_end_the_sweep():
         made.joined(worker)
         made.next(worker, 0.0)
         made.heard(worker, 1.0, 1, 1.0)  # but an epoch each
-        made.lost(worker)
+        made.lost(worker, 0.0)
     assert not made.hopeless
 
 
@@ -308,6 +392,77 @@ def test_members_that_run_elsewhere_are_passed_over():
         made.done(0)
     assert got == [0, 3, 6]
     assert made.over
+
+
+def test_a_chunk_that_ends_early_gives_back_what_it_left():
+    """Where lanes were too many for the memory, say."""
+    made = scheduler([12], scouts=False)
+    made.joined(0)
+    made.queues[0].measured(1.0, 1.0)
+    chunk = made.next(0, 0.0)
+    assert len(chunk.places) > 4
+    made.heard(0, 1.0, EPOCHS, 1.0, chunk.places[:2])
+    made.done(0)
+    assert [*made.queues[0].fresh] == list(range(2, 12))
+
+
+def test_a_member_is_claimed_once():
+    """Not again behind a loss: it is ours, and nobody gives it twice."""
+    asked = []
+
+    def claim(places):
+        asked.extend(places)
+        return places
+
+    made = Scheduler({0: [0, 1]}, {0: EPOCHS}, Rules(scouts=False), claim)
+    for worker in range(2):
+        made.joined(worker)
+        made.next(worker, 0.0)
+        made.lost(worker, 0.0)
+    made.joined(2)
+    while chunk := made.next(2, 0.0):
+        made.heard(2, 1.0, EPOCHS, 1.0, chunk.places)
+        made.done(2)
+    assert sorted(asked) == [0, 1]
+
+
+def test_only_ours_are_given_up_with_a_program_that_cannot_be_compiled():
+    made = Scheduler({0: list(range(9))}, {0: EPOCHS}, Rules(),
+                     claim=lambda places: [p for p in places if p % 3 == 0])  # fmt: skip
+    for worker in range(3):
+        made.joined(worker)
+        assert made.next(worker, 0.0).places == []
+        loss = made.lost(worker, 0.0)
+    assert loss == ([], [0, 3, 6])
+    assert made.over
+
+
+def test_a_program_is_not_to_blame_for_nodes_that_go_away():
+    made = scheduler([5], node_losses=10**6)
+    for worker in range(9):
+        made.joined(worker)
+        assert made.next(worker, 0.0).places == []
+        assert made.lost(worker, 0.0, node=True) == ([], [])
+
+
+def test_each_of_many_workers_may_be_lost_twice_before_there_is_no_hope():
+    made = scheduler([1000], scouts=False, losses=10**6)
+    for worker in range(20):
+        made.joined(worker)
+    for worker in range(40):
+        if worker >= 20:
+            made.joined(worker)
+        assert not made.hopeless
+        made.next(worker, 0.0)
+        made.lost(worker, 0.0)
+    assert made.hopeless
+
+
+def test_the_last_chunks_are_no_shorter_than_the_tail():
+    queue = Queue(range(1000), ready=True)
+    queue.measured(0.1, 1)  # a member takes 0.1 s, 20 s wait in all
+    assert len(queue.take(20.0, 100, Rules(tail=1.0))) == 10
+    assert len(queue.take(20.0, 100, Rules(tail=3.0))) == 30
 
 
 def test_lanes_that_cost_time_without_a_member_are_filled():

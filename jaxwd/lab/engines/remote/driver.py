@@ -52,8 +52,8 @@ class Driver:
         rules = replace(self.cluster.rules, in_flight=most)
         self.scheduler = Scheduler(groups, epochs, rules, self._claim)
         self.sizes = {number: len(places) for number, places in groups.items()}
-        for worker in self.staff.joined:
-            self.scheduler.joined(worker)
+        for worker, about in self.staff.joined.items():
+            self.scheduler.joined(worker, about["worker"]["host"])
         while not self.scheduler.over:
             self._say(self.staff.hire(self.scheduler.wanted))
             self._hand_out()
@@ -77,18 +77,19 @@ class Driver:
         return [ticket.place for ticket in self.book.claimed(asked, len(asked))]
 
     def _hand_out(self) -> None:
-        scheduler, idle = self.scheduler, []
-        for worker, about in self.staff.joined.items():
-            if scheduler.chunks[worker] is not None:
-                continue
+        scheduler = self.scheduler
+        idle = [w for w in self.staff.joined if scheduler.chunks[w] is None]
+        given: list[tuple[int, Chunk]] = []
+        if idle and scheduler.left:
             with self._together():
-                chunk = scheduler.next(worker, time.monotonic())
-                if chunk is not None:
-                    self._note(chunk, about)
-            if chunk is None:
-                idle.append(worker)
-            else:
-                self.pool.give(worker, self._order(chunk))
+                for worker in idle:
+                    chunk = scheduler.next(worker, time.monotonic())
+                    if chunk is not None:
+                        self._note(chunk, self.staff.joined[worker])
+                        given.append((worker, chunk))
+        for worker, chunk in given:
+            self.pool.give(worker, self._order(chunk))
+        idle = [w for w in idle if scheduler.chunks[w] is None]
         for worker in self.staff.let_go(idle, scheduler.left > 0):
             scheduler.gone(worker)
 
@@ -124,7 +125,7 @@ class Driver:
         match event:
             case Joined():
                 self.staff.joined[worker] = event.about
-                self.scheduler.joined(worker)
+                self.scheduler.joined(worker, event.about["worker"]["host"])
             case Told():
                 self._told(worker, event.messages)
             case Done():
@@ -189,8 +190,9 @@ class Driver:
             assert chunk is not None
             self.pool.end(worker)
             with self._together():
-                silent = now - chunk.heard
-                self._lost(worker, f"no sign of life for {silent:.0f} s", False)
+                why = f"no sign of life for {now - chunk.heard:.0f} s"
+                node = self.scheduler.frozen(worker, now)
+                self._lost(worker, why + " nor of others there" * node, node)
 
     def _lost(
         self, worker: int, why: str, node: bool, error: BaseException | None = None
@@ -198,11 +200,11 @@ class Driver:
         self.why = why
         about = self.staff.joined.pop(worker, None)
         if about is None:  # before it joined
-            self.scheduler.fruitless += 1
+            self.scheduler.lost_at_start(time.monotonic())
             self._say(f"a worker was lost at its start: {why}")
             return
         chunk = self.scheduler.chunks[worker]
-        loss = self.scheduler.lost(worker, node=node)
+        loss = self.scheduler.lost(worker, time.monotonic(), node=node)
         if loss.given_up and error is not None and chunk and not chunk.places:
             raise error  # of the place, not of the members: they wait for a better day
         for place in loss.again:

@@ -19,6 +19,10 @@ _GPU_SHARE = 0.9
 """Of a GPU's memory that its workers take together, where several share it."""
 
 
+_PAUSE = 50e-6
+"""Seconds by worker in which answers gather: 50 ms for a thousand."""
+
+
 class Joined(NamedTuple):
     """A worker is ready."""
 
@@ -121,6 +125,8 @@ class Pool:
         answers = list(by_answer)
         heard, _ = self.ray.wait(answers, num_returns=1, timeout=seconds)
         if heard and len(answers) > 1:  # and all others that have something to say
+            # To ask costs by the number asked, so many are asked less often.
+            time.sleep(_PAUSE * len(answers))
             heard, _ = self.ray.wait(answers, num_returns=len(answers), timeout=0)
         for answer in heard:
             yield self._hear(by_answer[answer])

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ class Rules:
         tail: the same at the end of a grid, where work is split ever finer.
         in_flight: the most chunks handed out at a time; None as many as workers.
         losses: a member that was in this many lost workers is given up; 2 at least.
+            Where all were on one host of several, it takes twice as many.
         node_losses: the same for nodes that went away, which is rarely its fault.
         patience: seconds of silence after which a worker counts as hung; None: measured.
         least: shortest patience where it is measured.
@@ -23,6 +24,9 @@ class Rules:
         before: patience until the first epoch of a chunk, which may have to compile.
         fruitless: losses without an epoch between them after which all is stopped, or
             two for each worker where that is more.
+        barren: losses in a row on a host, without an epoch there, after which it rests
+            while others work.
+        pause: seconds of its first rest; each further loss doubles it.
         scouts: one worker compiles a group's program before others touch the group.
         sticky: workers stay with the group whose program they hold.
     """
@@ -37,6 +41,8 @@ class Rules:
     factor: float = 20.0
     before: float = 1800.0
     fruitless: int = 10
+    barren: int = 2
+    pause: float = 120.0
     scouts: bool = True
     sticky: bool = True
 
@@ -48,6 +54,7 @@ class Chunk:
     Attributes:
         group: number of the group.
         places: members in the order in which they enter lanes.
+        began: when the worker got it.
         heard: when the worker last gave a life sign.
         training: an epoch was heard of.
         ended: members that ended.
@@ -55,6 +62,7 @@ class Chunk:
 
     group: int
     places: list[int]
+    began: float
     heard: float
     training: bool = False
     ended: set[int] = field(default_factory=set)
@@ -72,6 +80,13 @@ class Loss(NamedTuple):
     given_up: list[int]
 
 
+class Blame(NamedTuple):
+    """The hosts where a member was in a lost worker, and those lost as a whole."""
+
+    worker: list[str]
+    node: list[str]
+
+
 class Queue:
     """What is left of one group.
 
@@ -83,7 +98,7 @@ class Queue:
         quantum: chunks are multiples of it, where lanes without a member cost time.
         cost: seconds a member and worker, None until measured.
         scouting: a worker is at its first compilation.
-        scouts_lost: how many were lost in it.
+        scouts_lost: where they were lost in it.
         busy: workers at it.
         gap: longest silence between two life signs of a worker that was well.
     """
@@ -91,7 +106,8 @@ class Queue:
     def __init__(self, places: Iterable[int], ready: bool) -> None:
         self.fresh = deque(places)
         self.again: dict[int, deque[int]] = {}
-        self.ready, self.scouting, self.scouts_lost = ready, False, 0
+        self.ready, self.scouting = ready, False
+        self.scouts_lost = Blame([], [])
         self.lanes, self.quantum = 1, 1
         self.cost: float | None = None
         self.busy, self.gap = 0, 0.0
@@ -105,6 +121,12 @@ class Queue:
     def seconds(self, otherwise: float) -> float:
         """Return the worker-seconds that wait; `otherwise` a member until measured."""
         return self.left * (otherwise if self.cost is None else self.cost)
+
+    def patience(self, training: bool, rules: Rules) -> float:
+        """Return how many seconds of silence a worker may have."""
+        if rules.patience is not None:
+            return rules.patience
+        return max(rules.least, rules.factor * self.gap) if training else rules.before
 
     def measured(self, seconds: float, members: float) -> None:
         """Learn what members took; an epoch is a fraction of one."""
@@ -144,3 +166,35 @@ class Queue:
             seconds = min(max(waiting / (2 * workers), rules.tail), rules.longest)
             count = int(seconds / self.cost)
         return max(count // self.quantum, 1) * self.quantum
+
+
+def most_behind(queues: Mapping[int, Queue], own: int | None) -> int | None:
+    """Return the group to go on with: one's own while it lasts, or the one most behind.
+
+    A group whose program nobody has compiled comes before all others but one's own, so
+    that compiling is over early; the others wait for it meanwhile.
+    """
+    waiting = {n: queue for n, queue in queues.items() if queue.left}
+    if own in waiting and waiting[own].ready:
+        return own
+    for n, queue in waiting.items():
+        if not (queue.ready or queue.scouting):
+            return n
+    mean = _mean_cost(queues)
+    ready = {n: queue for n, queue in waiting.items() if queue.ready}
+    return max(
+        ready,
+        key=lambda n: ready[n].seconds(mean) / (1 + ready[n].busy),
+        default=None,
+    )
+
+
+def waiting_seconds(queues: Mapping[int, Queue]) -> float:
+    """Return the worker-seconds that wait in all groups."""
+    mean = _mean_cost(queues)
+    return sum(queue.seconds(mean) for queue in queues.values())
+
+
+def _mean_cost(queues: Mapping[int, Queue]) -> float:
+    known = [q.cost for q in queues.values() if q.cost is not None]
+    return sum(known) / len(known) if known else 1.0

@@ -2,13 +2,23 @@
 
 No clock is read and nothing is sent here: the driver tells what happened and when, and
 asks what to do. `scripts/scheduler_simulation.py` tells it of a thousand GPUs instead.
+A long room, so that each decision stands beside what it learns from.
 """
 
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from jaxwd.lab.engines.remote.queues import Chunk, Loss, Queue, Rules
+from jaxwd.lab.engines.remote.hosts import Hosts
+from jaxwd.lab.engines.remote.queues import (
+    Blame,
+    Chunk,
+    Loss,
+    Queue,
+    Rules,
+    most_behind,
+    waiting_seconds,
+)
 
 Worker = int
 Claim = Callable[[list[int]], list[int]]
@@ -40,8 +50,10 @@ class Scheduler:
         self.chunks: dict[Worker, Chunk | None] = {}
         self.holds: dict[Worker, int] = {}
         self.ours: set[int] = set()
-        self.losses: dict[int, list[int]] = {}
+        self.losses: dict[int, Blame] = {}
+        self.hosts = Hosts(self.rules.barren, self.rules.pause)
         self.fruitless, self.most_workers, self.busy = 0, 0, 0
+        self._fruitless_since = 0.0
         self._looked, self._seconds = 0, 0.0
 
     # --- asked ------------------------------------------------------------------------
@@ -58,8 +70,14 @@ class Scheduler:
 
     @property
     def hopeless(self) -> bool:
-        """Say whether workers are lost again and again and none trains an epoch."""
-        return self.fruitless >= max(self.rules.fruitless, 2 * self.most_workers)
+        """Say whether workers are lost again and again and none trains an epoch.
+
+        While one works that began before the first of these losses, there is hope.
+        """
+        if self.fruitless < max(self.rules.fruitless, 2 * self.most_workers):
+            return False
+        chunks = self.chunks.values()
+        return not any(c and c.began < self._fruitless_since for c in chunks)
 
     @property
     def wanted(self) -> int:
@@ -72,6 +90,8 @@ class Scheduler:
         """Return the next chunk for an idle worker, None where there is none for it."""
         assert self.chunks[worker] is None
         if self.busy >= (self.rules.in_flight or math.inf):
+            return None
+        if self.hosts.rests(worker, now, (w for w, c in self.chunks.items() if c)):
             return None
         while (number := self._group_for(worker)) is not None:
             queue = self.queues[number]
@@ -87,7 +107,7 @@ class Scheduler:
             queue.busy += 1
             self.busy += 1
             self.holds[worker] = number
-            self.chunks[worker] = chunk = Chunk(number, places, now)
+            self.chunks[worker] = chunk = Chunk(number, places, now, now)
             return chunk
         return None
 
@@ -98,24 +118,20 @@ class Scheduler:
 
     def patience(self, chunk: Chunk) -> float:
         """Return how many seconds of silence a worker may have."""
-        rules = self.rules
-        if rules.patience is not None:
-            return rules.patience
-        if not chunk.training:
-            return rules.before
-        return max(rules.least, rules.factor * self.queues[chunk.group].gap)
+        return self.queues[chunk.group].patience(chunk.training, self.rules)
 
     # --- told -------------------------------------------------------------------------
 
-    def joined(self, worker: Worker) -> None:
-        """Learn of a worker that is ready."""
-        self.chunks[worker] = None
+    def joined(self, worker: Worker, host: str = "") -> None:
+        """Learn of a worker that is ready, and where it is."""
+        self.chunks[worker], self.hosts.of[worker] = None, host
         self.most_workers = max(self.most_workers, len(self.chunks))
 
     def gone(self, worker: Worker) -> None:
         """Learn that an idle worker was let go."""
         assert self.chunks.pop(worker) is None
         self.holds.pop(worker, None)
+        del self.hosts.of[worker]
 
     def ready(self, worker: Worker, lanes: int, idle_is_free: bool) -> None:
         """Learn that a group's program is compiled, and how many lanes it has."""
@@ -136,6 +152,7 @@ class Scheduler:
         chunk.ended.update(ended)
         if epochs:
             self.fruitless = 0
+            self.hosts.trained(worker)
             queue = self.queues[chunk.group]
             queue.measured(seconds, epochs / self.epochs[chunk.group])
             # The first epoch says it too: what it trained, compiling left out.
@@ -150,7 +167,19 @@ class Scheduler:
         self.chunks[worker] = None
         self.queues[chunk.group].fresh.extendleft(reversed(chunk.left))
 
-    def lost(self, worker: Worker, *, node: bool = False) -> Loss:
+    def lost_at_start(self, now: float) -> None:
+        """Learn that a worker is gone that had not joined yet."""
+        self.fruitless += 1
+        if self.fruitless == 1:
+            self._fruitless_since = now
+
+    def frozen(self, worker: Worker, now: float) -> bool:
+        """Say whether all workers beside a silent one are silent too: the node hangs."""
+        chunks = [self.chunks[other] for other in self.hosts.beside(worker)]
+        silent = [now - c.heard > self.patience(c) / 2 for c in chunks if c]
+        return bool(silent) and all(silent)
+
+    def lost(self, worker: Worker, now: float, *, node: bool = False) -> Loss:
         """Learn that a worker is gone; return who runs again and who is given up.
 
         Blamed are those that may have been in its lanes: the first of its chunk that
@@ -163,20 +192,21 @@ class Scheduler:
         chunk = self._close(worker)
         del self.chunks[worker]
         self.holds.pop(worker)
-        self.fruitless += 1
+        self.lost_at_start(now)
+        host = self.hosts.lost(worker, now)
         queue = self.queues[chunk.group]
         if not chunk.places:
-            return Loss([], self._lost_scout(queue, node))
-        left, rules = chunk.left, self.rules
+            return Loss([], self._lost_scout(queue, host, node))
+        left = chunk.left
         blamed, given_up = left[: queue.lanes], []
         waits = left[queue.lanes :]
         for place in reversed(blamed):
-            count = self.losses.setdefault(place, [0, 0])
-            count[node] += 1
-            if count[0] >= rules.losses or count[1] >= rules.node_losses:
+            lost = self.losses.setdefault(place, Blame([], []))
+            lost[node].append(host)
+            if self._is_too_much(lost):
                 given_up.append(place)
-            elif count[0]:
-                queue.again.setdefault(count[0], deque()).appendleft(place)
+            elif lost.worker:
+                queue.again.setdefault(len(lost.worker), deque()).appendleft(place)
             else:
                 waits.insert(0, place)
         queue.fresh.extendleft(reversed(waits))
@@ -198,14 +228,20 @@ class Scheduler:
             queue.scouting = False
         return chunk
 
-    def _lost_scout(self, queue: Queue, node: bool) -> list[int]:
+    def _lost_scout(self, queue: Queue, host: str, node: bool) -> list[int]:
         """Give a group up whose program cannot be compiled."""
-        queue.scouts_lost += not node
-        if queue.scouts_lost < self.rules.losses:
+        queue.scouts_lost[node].append(host)
+        if not self._is_too_much(queue.scouts_lost):
             return []
         found = self._claim([*queue.fresh])
         queue.fresh.clear()
         return found
+
+    def _is_too_much(self, lost: Blame) -> bool:
+        """Say whether so many losses are the fault of what was lost."""
+        if len(lost.node) >= self.rules.node_losses:
+            return True
+        return self.hosts.blames(lost.worker, self.rules.losses)
 
     def _claim(self, places: list[int]) -> list[int]:
         found = self.claim(places) if places else []
@@ -213,34 +249,13 @@ class Scheduler:
         return found
 
     def _group_for(self, worker: Worker) -> int | None:
-        """Return the group to go on with: the worker's own, or the one most behind.
-
-        A group whose program nobody has compiled comes before all others but one's own,
-        so that compiling is over early; the others wait for it meanwhile.
-        """
-        waiting = {n: queue for n, queue in self.queues.items() if queue.left}
-        own = self.holds.get(worker)
-        if self.rules.sticky and own in waiting and waiting[own].ready:
-            return own
-        for n, queue in waiting.items():
-            if not (queue.ready or queue.scouting):
-                return n
-        mean = self._mean_cost()
-        ready = {n: queue for n, queue in waiting.items() if queue.ready}
-        return max(
-            ready,
-            key=lambda n: ready[n].seconds(mean) / (1 + ready[n].busy),
-            default=None,
-        )
+        """Return the group to go on with: the worker's own, or the one most behind."""
+        own = self.holds.get(worker) if self.rules.sticky else None
+        return most_behind(self.queues, own)
 
     def _waiting(self) -> float:
         """Return the worker-seconds that wait; with many groups not always the newest."""
         if self._looked % (1 + len(self.queues) // 50) == 0:
-            mean = self._mean_cost()
-            self._seconds = sum(queue.seconds(mean) for queue in self.queues.values())
+            self._seconds = waiting_seconds(self.queues)
         self._looked += 1
         return self._seconds
-
-    def _mean_cost(self) -> float:
-        known = [q.cost for q in self.queues.values() if q.cost is not None]
-        return sum(known) / len(known) if known else 1.0
