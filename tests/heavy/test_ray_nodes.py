@@ -1,0 +1,80 @@
+"""Engine `ray` on a cluster of two nodes, by its address: one node goes away.
+
+About a minute; `pytest tests/heavy/test_ray_nodes.py`.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+import jaxwd as wd
+from jaxwd.lab import Ledger, run_many
+from jaxwd.lab.engines import Silent
+from jaxwd.lab.engines.remote import Cluster, Rules
+
+pytest.importorskip("ray")
+
+from test_ray import GRID
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """A head without room for workers, and two nodes with room for one each."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    from ray.cluster_utils import Cluster as Several
+
+    cluster = Several(initialize_head=True, head_node_args={"num_cpus": 0})
+    two = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    yield cluster, two
+    cluster.shutdown()
+
+
+def numbers(ledger):
+    """Return all runs without their keys, which name the hardware a worker found."""
+    runs = [json.loads(line) for line in ledger.canonical().splitlines()]
+    return sorted(
+        json.dumps({k: v for k, v in run.items() if k != "key"}) for run in runs
+    )
+
+
+def test_a_node_that_goes_away_takes_no_member_with_it(nodes, tmp_path):
+    cluster, two = nodes
+    digits = wd.load("digits")
+    with Ledger(tmp_path / "whole.sqlite", provenance={}) as ledger:
+        run_many(GRID, digits, engine="map", ledger=ledger)
+        want = numbers(ledger)
+
+    class Notes(Silent):
+        def __init__(self):
+            self.told, self.said = 0, []
+
+        def rows(self, rows):
+            self.told += len(rows)
+            if self.told > 30 and len(two) == 2:
+                cluster.remove_node(two.pop(), allow_graceful=False)
+
+        def says(self, message):
+            self.said.append(message)
+
+    notes = Notes()
+    there = Cluster(
+        address=cluster.address,
+        worker_engine="map",
+        threads=int(os.environ.get("NPROC", 0)) or None,
+        rules=Rules(losses=2),  # were a member blamed once more, it would be given up
+    )
+    with Ledger(tmp_path / "x.sqlite", provenance={}) as ledger:
+        outcomes = run_many(
+            GRID, digits, engine="ray", cluster=there, ledger=ledger, watcher=notes
+        )
+        assert numbers(ledger) == want
+    lost = [line for line in notes.said if "its node is gone" in line]
+    assert lost, notes.said
+    assert not any("given up" in line for line in notes.said)
+    assert {o.status for o in outcomes} == {"finished", "diverged"}
