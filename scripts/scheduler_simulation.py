@@ -36,7 +36,7 @@ from jaxwd.lab.engines.remote import Cluster, Rules
 from jaxwd.lab.engines.remote import messages as say
 from jaxwd.lab.engines.remote.cluster import connected
 from jaxwd.lab.engines.remote.driver import Driver
-from jaxwd.lab.engines.remote.pool import Done, Joined, Told
+from jaxwd.lab.engines.remote.pool import _PAUSE, Done, Joined, Told
 from jaxwd.lab.engines.remote.scheduler import Scheduler
 from jaxwd.lab.engines.remote.staff import Staff
 from jaxwd.lab.provenance import provenance
@@ -59,6 +59,7 @@ class Costs(NamedTuple):
     row: float  # an epoch: read, kept, written
     chunk: float  # deciding who gets it, sending it
     message: float  # of Ray, whatever is in it
+    turn: float  # asking all workers whether they have something to say
     lone: float  # what a row costs more in a transaction of its own
     cold: float  # compiling a structure
     warm: float  # the same, found in the cache
@@ -187,6 +188,23 @@ def of_ray(count: int) -> float:
         return (time.process_time() - began) / count
 
 
+def of_turn(times: int) -> float:
+    """Return the driver's seconds to ask as many streams as there are workers."""
+    with connected(Cluster(cpus=1), 0) as ray:
+        actor = ray.remote(Idle).options(num_cpus=1).remote()
+        stream = actor.stream.options(num_returns="streaming").remote
+        # They wait in the queue of one actor behind the first, which is not read to
+        # its end: to the driver they are as those of a thousand.
+        answers = [stream(10**9), *(stream(1) for _ in range(WORKERS))]
+        ray.wait(answers[1:], num_returns=1, timeout=0)
+        began = time.process_time()
+        for _ in range(times):
+            ray.wait(answers[1:], num_returns=WORKERS, timeout=0)
+        found = (time.process_time() - began) / times
+        ray.kill(actor)
+        return found
+
+
 def of_memory(count: int) -> tuple[float, float]:
     """Return the bytes of a member's history as it is read, and packed."""
     rows = [ROW | {"epoch": epoch, "seconds": epoch / 7} for epoch in range(EPOCHS)]
@@ -241,7 +259,8 @@ def measured(count: int) -> Costs:
     decisions = of_scheduler(200_000)
     member = (short - decisions * chunks) / count - row
     return Costs(
-        start / count, member, row, decisions, of_ray(3000), of_ledger(2000),
+        start / count, member, row, decisions, of_ray(3000), 2 * of_turn(100),
+        of_ledger(2000),
         *of_compiling(),
     )  # fmt: skip
 
@@ -297,6 +316,12 @@ class Found(NamedTuple):
     driver: float
     compiled: int
     chunks: int
+    given_up: int = 0
+
+
+def polling(costs: Costs) -> float:
+    """Return the part of the driver that goes into asking all workers, turn by turn."""
+    return costs.turn / (costs.turn + WORKERS * _PAUSE)
 
 
 def simulated(
@@ -308,6 +333,7 @@ def simulated(
     lone: bool = False,
     shared: bool = True,
     deaths: float = 0.0,
+    broken: int = 0,
     structures: int = STRUCTURES,
     kind: type[Scheduler] = Scheduler,
     seed: int = 0,
@@ -322,6 +348,7 @@ def simulated(
         lone: every row in a transaction of its own.
         shared: what one worker compiled, others find in the cache.
         deaths: of a worker, an hour.
+        broken: hosts, of eight GPUs each, whose workers die within two seconds.
         structures: among which members are divided.
         kind: of the scheduler.
         seed: of the deaths.
@@ -346,6 +373,7 @@ def simulated(
     def serve(seconds: float) -> float:
         """Wait for the driver, and take some of its time."""
         nonlocal server, served
+        seconds /= 1 - polling(costs)
         server = max(server, now) + seconds
         served += seconds
         return server
@@ -357,6 +385,9 @@ def simulated(
             asleep.append(worker)
             return
         chunks += 1
+        if hosts[worker] < broken:
+            at(now + 2 * draw.random(), "dead", worker)
+            return
         there = serve(costs.chunk + costs.message)
         first = chunk.group not in held[worker]
         held[worker].add(chunk.group)
@@ -374,11 +405,16 @@ def simulated(
         else:
             at(there + took, "done", worker, took)
 
-    for _ in range(WORKERS):
+    def hire(host: int) -> int:
         worker = next(names)
-        held[worker] = set()
-        scheduler.joined(worker)
-        give(worker)
+        held[worker], hosts[worker] = set(), host
+        scheduler.joined(worker, f"host {host}")
+        return worker
+
+    given_up = 0
+    hosts: dict[int, int] = {}
+    for number in range(WORKERS):
+        give(hire(number // 8))
     while not scheduler.over:
         now, _, what, worker, took = heapq.heappop(events)
         chunk = scheduler.chunks[worker]
@@ -388,10 +424,8 @@ def simulated(
             scheduler.ready(worker, 1 if single else LANES, False)
             scheduler.done(worker)
         elif what == "dead":
-            scheduler.lost(worker, now)
-            worker = next(names)
-            held[worker] = set()
-            scheduler.joined(worker)
+            given_up += len(scheduler.lost(worker, now).given_up)
+            worker = hire(hosts[worker])
         else:
             known.add(chunk.group)
             trained += took
@@ -411,7 +445,7 @@ def simulated(
     end, ideal = max(now, server), MEMBERS * cost / WORKERS
     return Found(
         *(end / 3600, ideal / 3600, trained / (end * WORKERS), served / end),
-        *(compiled, chunks),
+        *(compiled, chunks, given_up),
     )
 
 
@@ -421,6 +455,8 @@ STORM = {"shared": False, "rules": Rules(scouts=False), "kind": Fifo}
 WAYS: dict[str, dict[str, Any]] = {
     "as built": {},
     "as built, every second worker lost an hour": {"deaths": 0.5},
+    "as built, one host of eight GPUs broken": {"broken": 1},
+    "the same, were no host to rest": {"broken": 1, "rules": Rules(barren=10**9)},
     "every epoch in a transaction of its own": {"lone": True},
     "one member a task": {"single": True},
     "every worker compiles what comes next, for itself": STORM,
@@ -433,13 +469,13 @@ def line(name: str, found: Found) -> str:
     return (
         f"| {name} | {found.hours:.2f} | {found.hours / found.ideal:.2f} | "
         f"{100 * found.busy:.1f} % | {100 * found.driver:.0f} % | {found.compiled:,} | "
-        f"{found.chunks:,} |"
+        f"{found.chunks:,} | {found.given_up:,} |"
     )
 
 
 HEAD = [
-    "| | hours | ÷ ideal | GPUs training | driver busy | compilations | chunks |",
-    "| :-- | --: | --: | --: | --: | --: | --: |",
+    "| | hours | ÷ ideal | GPUs training | driver busy | compiled | chunks | given up |",
+    "| :-- | --: | --: | --: | --: | --: | --: | --: |",
 ]
 
 
@@ -455,6 +491,7 @@ def report(costs: Costs, count: int) -> list[str]:
         "the same in a transaction of its own": costs.row + costs.lone,
         "a chunk: the scheduler's decisions": costs.chunk,
         "a message of Ray, streamed": costs.message,
+        f"asking {WORKERS:,} workers, twice a turn": costs.turn,
     }
     as_read, packed = of_memory(500)
     lines = ["## What one thing costs the driver", "", "| | µs |", "| :-- | --: |"]
@@ -466,7 +503,9 @@ def report(costs: Costs, count: int) -> list[str]:
         f"busy when a member takes {WORKERS * a_member:.2f} GPU-seconds. Before the "
         f"first chunk {MEMBERS:,} members take {MEMBERS * costs.start / 60:.1f} minutes. "
         f"Compiling the study's CNN for {LANES} lanes took {costs.cold:.1f} s, from the "
-        f"cache {costs.warm:.1f} s of processor time. The histories that a sweep returns "
+        f"cache {costs.warm:.1f} s of processor time. Turns are "
+        f"{1e3 * WORKERS * _PAUSE:.0f} ms apart at least, so asking takes "
+        f"{100 * polling(costs):.0f} % of the core. The histories that a sweep returns "
         f"take {as_read * MEMBERS / 1e9:.1f} GB as rows, {packed * MEMBERS / 1e9:.1f} GB "
         "packed.",
         "",
@@ -522,7 +561,8 @@ TEXT = """## What gives way first
 1. The driver's memory, by the histories it returns. From 10,000 members on they are
    packed.
 2. The driver's processor, one core of it. Members shorter than the figure above leave
-   GPUs waiting; a member of several GPU-seconds leaves it nearly idle. Give one epoch
+   GPUs waiting; a member of several GPU-seconds leaves it nearly idle. To ask who has
+   something to say costs by the workers asked, so it asks many less often. Give one epoch
    for many short ones, or two drivers half the grid each and `jaxwd ledger merge`.
 3. The ledger's writes, within that core: what all workers tell in one turn of the driver
    is one transaction, and workers tell it 400 times a second at most, all together. A
@@ -534,12 +574,15 @@ TEXT = """## What gives way first
    size of the grid, so a million members are some 16,000 messages. That one member a
    task is hardly slower here flatters it: a task of one member has no stack of lanes to
    share a GPU with, and a million tasks would wait in Ray.
-6. The minutes before the first chunk, in which recipes are made, checked, grouped and
+6. A broken host, whose workers die at once and are hired again at once: without a rest
+   it is handed more than all others. Two losses in a row let it rest, and a member is
+   given up for losses on two hosts, or for twice as many on one.
+7. The minutes before the first chunk, in which recipes are made, checked, grouped and
    named by one core, and one worker waits.
 
-Not in it: the network, Ray's own limits with hundreds of nodes, disks that share the
-cache, and a real GPU; chunks are multiples of the lanes, so a chunk of long members
-lasts as long as its lanes do."""
+Not in it: workers that hang, the network, Ray's own limits with hundreds of nodes, disks
+that share the cache, and a real GPU; chunks are multiples of the lanes, so a chunk of
+long members lasts as long as its lanes do."""
 
 if __name__ == "__main__":
     main()

@@ -17,7 +17,7 @@ from jaxwd import cli
 from jaxwd.lab import Ledger, product, run_many
 from jaxwd.lab.engines import Silent
 from jaxwd.lab.engines.remote import Cluster, Rules, same
-from jaxwd.lab.engines.remote.cluster import _causes, connected
+from jaxwd.lab.engines.remote.cluster import _causes, _token_of_its_own, connected
 from jaxwd.lab.engines.remote.driver import Driver
 
 pytest.importorskip("ray")
@@ -138,6 +138,17 @@ def test_killed_and_hanging_workers_change_nothing(
         assert (mine.status, mine.step, mine.message) == (
             other.status, other.step, other.message)  # fmt: skip
         assert len(mine.history) == len(other.history)
+
+
+def test_every_ray_of_a_process_has_one_token(monkeypatch):
+    """It remembers the first that it was given; heavy: two are started for real."""
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    seen = []
+    for _ in range(2):
+        with _token_of_its_own():
+            seen.append(os.environ["RAY_AUTH_TOKEN"])
+    assert seen[0] == seen[1]
+    assert "RAY_AUTH_TOKEN" not in os.environ
 
 
 OWN = """from flax import linen

@@ -1,4 +1,4 @@
-"""Engine `ray` on a cluster of two nodes, by its address: one node goes away.
+"""Engine `ray` on a cluster of two nodes, by its address; and two sweeps in one process.
 
 About a minute; `pytest tests/heavy/test_ray_nodes.py`.
 """
@@ -35,6 +35,11 @@ def nodes(monkeypatch):
     cluster.shutdown()
 
 
+@pytest.fixture
+def digits():
+    return wd.load("digits")
+
+
 def numbers(ledger):
     """Return all runs without their keys, which name the hardware a worker found."""
     runs = [json.loads(line) for line in ledger.canonical().splitlines()]
@@ -43,9 +48,8 @@ def numbers(ledger):
     )
 
 
-def test_a_node_that_goes_away_takes_no_member_with_it(nodes, tmp_path):
+def test_a_node_that_goes_away_takes_no_member_with_it(nodes, digits, tmp_path):
     cluster, two = nodes
-    digits = wd.load("digits")
     with Ledger(tmp_path / "whole.sqlite", provenance={}) as ledger:
         run_many(GRID, digits, engine="map", ledger=ledger)
         want = numbers(ledger)
@@ -78,3 +82,9 @@ def test_a_node_that_goes_away_takes_no_member_with_it(nodes, tmp_path):
     assert lost, notes.said
     assert not any("given up" in line for line in notes.said)
     assert {o.status for o in outcomes} == {"finished", "diverged"}
+
+
+def test_two_sweeps_of_one_process_start_a_ray_each(digits):
+    for _ in range(2):
+        (outcome,) = run_many(GRID[:1], digits, engine="ray", cluster=Cluster(cpus=1))
+        assert outcome.status == "finished"

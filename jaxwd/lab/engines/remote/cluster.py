@@ -1,6 +1,7 @@
 """Which cluster, and what of it: options, and a Ray that is started or connected to."""
 
 import contextlib
+import functools
 import os
 import re
 import secrets
@@ -147,15 +148,23 @@ def connected(cluster: Cluster, data_bytes: int) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _token_of_its_own() -> Iterator[None]:
-    """Give Ray a token where there is none: it would write one into the user's home."""
+    """Give Ray a token where there is none: it would write one into the user's home.
+
+    The same for every Ray of this process, which remembers the first that it was given.
+    """
     ours = "RAY_AUTH_TOKEN" not in os.environ
     if ours:
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ["RAY_AUTH_TOKEN"] = _token()
     try:
         yield
     finally:
         if ours:
             del os.environ["RAY_AUTH_TOKEN"]
+
+
+@functools.cache
+def _token() -> str:
+    return secrets.token_hex(32)
 
 
 def _require_somebody(address: str) -> None:
