@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ import jaxwd as wd
 from jaxwd.lab import Ledger, run_many
 from jaxwd.lab.engines import Silent
 from jaxwd.lab.engines.remote import Cluster, Rules
+from jaxwd.lab.engines.remote.driver import Driver
 
 pytest.importorskip("ray")
 
@@ -48,19 +50,25 @@ def numbers(ledger):
     )
 
 
-def test_a_node_that_goes_away_takes_no_member_with_it(nodes, digits, tmp_path):
+def test_a_node_that_goes_away_takes_no_member_along(
+    nodes, digits, tmp_path, monkeypatch
+):
     cluster, two = nodes
+    drivers, run = [], Driver.run
+    monkeypatch.setattr(Driver, "run", lambda it: drivers.append(it) or run(it))
+    grid = [m._replace(recipe=replace(m.recipe, epochs=120)) for m in GRID]
     with Ledger(tmp_path / "whole.sqlite", provenance={}) as ledger:
-        run_many(GRID, digits, engine="map", ledger=ledger)
+        run_many(grid, digits, engine="map", ledger=ledger)
         want = numbers(ledger)
 
     class Notes(Silent):
         def __init__(self):
-            self.told, self.said = 0, []
+            self.said = []
 
         def rows(self, rows):
-            self.told += len(rows)
-            if self.told > 30 and len(two) == 2:
+            chunks = drivers[0].scheduler.chunks.values()
+            busy = [chunk for chunk in chunks if chunk and chunk.places]
+            if len(busy) == len(two) == 2:
                 cluster.remove_node(two.pop(), allow_graceful=False)
 
         def says(self, message):
@@ -75,7 +83,7 @@ def test_a_node_that_goes_away_takes_no_member_with_it(nodes, digits, tmp_path):
     )
     with Ledger(tmp_path / "x.sqlite", provenance={}) as ledger:
         outcomes = run_many(
-            GRID, digits, engine="ray", cluster=there, ledger=ledger, watcher=notes
+            grid, digits, engine="ray", cluster=there, ledger=ledger, watcher=notes
         )
         assert numbers(ledger) == want
     lost = [line for line in notes.said if "its node is gone" in line]
