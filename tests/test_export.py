@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import jaxwd as wd
 from jaxwd.export import (
@@ -114,6 +114,57 @@ def test_names_that_collide_are_refused(params, state, name, tmp_path):
     with pytest.raises(wd.InputError, match=f"two leaves are called '{name}'"):
         write_weights(tmp_path / "w", params, model_state=state)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "leaf", "said"),
+    [
+        ("__metadata__", np.ones(1), "which the format keeps for itself"),
+        ("w", np.zeros(3, np.complex128), "is complex128, which safetensors does not"),
+        (
+            "w",
+            jnp.zeros(3, "int4"),
+            "is int4, which safetensors does not hold; cast it",
+        ),
+        ("w", jax.random.key(0), "no array of numbers; leave it out"),
+        ("w", np.array("years"), "which safetensors does not hold"),
+    ],
+    ids=["metadata", "complex", "int4", "key", "text"],
+)
+def test_what_the_format_does_not_hold_is_refused_by_name(name, leaf, said, tmp_path):
+    with pytest.raises(wd.InputError, match=f"{name}.*{said}"):
+        write_weights(tmp_path / "w", {"ok": np.ones(2), name: leaf})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_others_without_metadata_is_read(tmp_path):
+    save_file({"a": np.arange(3)}, tmp_path / "theirs")
+    arrays, about = read_weights(tmp_path / "theirs")
+    assert (arrays["a"].tolist(), about) == ([0, 1, 2], {})
+
+
+def test_a_folder_of_before_stays_where_writing_fails(
+    digits, trained, tmp_path, monkeypatch
+):
+    export(tmp_path, trained, digits)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    real = pathlib.Path.write_bytes
+
+    def full(path, content):
+        real(path, content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    for module in ("weights", "folder"):
+        with pytest.raises(OSError, match="No space"):
+            if module == "folder":  # the weights were written, what comes behind fails
+                monkeypatch.setattr(
+                    "jaxwd.export.folder.write_weights", lambda *_, **__: None
+                )
+            export(tmp_path, trained, digits)
+    assert (
+        before.items() <= {p.name: p.read_bytes() for p in tmp_path.iterdir()}.items()
+    )
 
 
 def test_what_is_no_file_of_weights_is_refused(tmp_path):

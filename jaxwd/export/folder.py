@@ -11,7 +11,7 @@ import numpy as np
 from jaxwd.data import Dataset
 from jaxwd.errors import InputError
 from jaxwd.export.forward import forward
-from jaxwd.export.weights import write_weights
+from jaxwd.export.weights import write_weights, write_whole
 
 WEIGHTS, FORWARD, ABOUT = "weights.safetensors", "forward.jax_export", "model.json"
 
@@ -65,7 +65,7 @@ def export(
         raise InputError(f"{folder} is a file; give the name of a folder") from None
     weights, program, about = (folder / name for name in (WEIGHTS, FORWARD, ABOUT))
     write_weights(weights, result.params, model_state=result.model_state, recipe=recipe)
-    program.write_bytes(made.artifact)
+    write_whole(program, made.artifact)
     said = {
         "recipe": recipe.to_dict(),
         "recipe_digest": recipe.digest(),
@@ -82,5 +82,6 @@ def export(
         "platforms": list(made.platforms),
         "metrics": {k: v for k, v in result.final.items() if "_" in k},
     }
-    about.write_text(json.dumps(said, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    text_of = json.dumps(said, ensure_ascii=False, indent=1) + "\n"
+    write_whole(about, text_of.encode())
     return [weights, program, about]

@@ -12,6 +12,7 @@ from jaxwd.errors import InputError
 from jaxwd.training.recipe import Recipe
 from jaxwd.trees import Tree, named_leaves
 
+_RESERVED = "__metadata__"
 STATE = "model_state"
 """Prefix of what a model changes without a gradient, such as running means."""
 
@@ -20,7 +21,7 @@ def flat(params: Tree, model_state: Tree = ()) -> dict[str, np.ndarray]:
     """Return every array by its path, keys joined by slashes.
 
     Raises:
-        InputError: two leaves of one name.
+        InputError: two leaves of one name, a leaf that is no array of numbers.
 
     >>> sorted(flat({"dense": {"kernel": np.ones((4, 2)), "bias": np.ones(2)}}))
     ['dense/bias', 'dense/kernel']
@@ -34,7 +35,17 @@ def flat(params: Tree, model_state: Tree = ()) -> dict[str, np.ndarray]:
                 f"two leaves are called {name!r}; rename one, a file knows them by "
                 "their names alone"
             )
-        found[name] = np.asarray(leaf, order="C")
+        if name == _RESERVED:
+            raise InputError(
+                f"a leaf is called {name!r}, which the format keeps for itself"
+            )
+        try:
+            found[name] = np.asarray(leaf, order="C")
+        except TypeError:  # a typed random key
+            raise InputError(
+                f"{name!r} is {leaf.dtype}, no array of numbers; leave it out, or give "
+                "jax.random.key_data of it"
+            ) from None
     return found
 
 
@@ -60,7 +71,8 @@ def write_weights(
         about: more metadata, text by name.
 
     Raises:
-        InputError: two leaves of one name, an empty tree, safetensors not installed.
+        InputError: as `flat`; an empty tree, a type that the format does not hold,
+            safetensors not installed.
 
     >>> import tempfile
     >>> params = {"dense": {"kernel": np.ones((4, 2), np.float32)}}
@@ -76,9 +88,21 @@ def write_weights(
     metadata = {"format": "jaxwd", **(about or {})}
     if recipe is not None:
         metadata |= {"recipe_digest": recipe.digest(), "recipe": str(recipe)}
+    for name, array in arrays.items():
+        try:
+            save({name: array[..., :0] if array.ndim else array})
+        except Exception:  # of several kinds, by type and version
+            raise InputError(
+                f"{name!r} is {array.dtype}, which safetensors does not hold; cast it first"
+            ) from None
+    return write_whole(path, _in_order(save(arrays, metadata=metadata)))
+
+
+def write_whole(path: str | os.PathLike, content: bytes) -> pathlib.Path:
+    """Write a file whole or not at all, and return its path."""
     path = pathlib.Path(path)
     half = path.with_name(path.name + ".writing")
-    half.write_bytes(_in_order(save(arrays, metadata=metadata)))
+    half.write_bytes(content)
     half.replace(path)
     return path
 
@@ -97,8 +121,9 @@ def read_weights(
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, file.metadata()
-    except (OSError, SafetensorError) as error:
+            said = file.metadata() or {}
+            return {name: file.get_tensor(name) for name in names}, said
+    except (OSError, SafetensorError, TypeError, AttributeError, KeyError) as error:
         raise InputError(f"{path} is no safetensors file to read: {error}") from None
 
 
