@@ -24,6 +24,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import jaxwd as wd
 from jaxwd.training import checkpoint_arrays as arrays
 from jaxwd.training import checkpoint_files as files
+from jaxwd.training import checkpoint_paper
 from jaxwd.training import checkpoint_seal as seal
 from jaxwd.training.checkpoint_paper import shapes
 from jaxwd.training.checkpoints import Checkpoints
@@ -500,6 +501,48 @@ def test_a_newer_format_is_refused_by_name(folder):
         wd.InputError, match=rf"{files.MARK} was written by a newer .*8"
     ):
         Checkpoints(folder)
+
+
+def test_another_version_of_jax_is_said_and_read(folder, monkeypatch):
+    stopped(SMALL, folder, 1)
+    monkeypatch.setattr(
+        checkpoint_paper, "versions", lambda: {"jaxwd": wd.__version__, "jax": "99.1"}
+    )
+    said = []
+    with Checkpoints(folder, says=said.append) as kept:
+        wd.run(SMALL, checkpoints=kept)
+        assert kept.restored is not None
+    assert f"written with jax {jax.__version__}, this is 99.1: numbers" in said[0]
+
+
+def test_arrays_that_cannot_be_read_here_are_no_damage(folder, monkeypatch):
+    """Whole by their sums: the checkpoint stays, and it is said why."""
+    stopped(SMALL, folder, 1)
+
+    def read(*_):
+        raise ValueError("no codec\nof this name")
+
+    monkeypatch.setattr("jaxwd.training.checkpoint_arrays.read", read)
+    with pytest.raises(
+        wd.InputError, match="is whole and cannot be read here: .*no codec"
+    ) as error:
+        wd.run(SMALL, checkpoints=folder)
+    assert "\n" not in str(error.value)
+    assert len(files.steps_in(folder)) == 1
+
+
+def test_nothing_is_cleared_where_nobody_can_tell_who_is_writing(folder, monkeypatch):
+    stopped(SMALL, folder, 1)
+    (folder / "99.writing").mkdir()
+    monkeypatch.setattr(files, "fcntl", None)
+    wd.run(SMALL, checkpoints=folder)
+    assert (folder / "99.writing").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_said(folder):
+    folder.parent.joinpath("file").write_text("")
+    with pytest.raises(wd.InputError, match=r"cannot be written \(Not a directory\)"):
+        wd.run(SMALL, checkpoints=folder.parent / "file" / "state")
 
 
 def test_a_folder_of_something_else_is_left_as_it_is(tmp_path):

@@ -357,7 +357,9 @@ def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert f"address={address}: no Ray there" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    lines = done.stderr.strip().splitlines()
+    # XLA 0.10.0 logs of programs that it finds in the cache.
+    assert len([line for line in lines if "cpu_aot_loader" not in line]) == 1
 
 
 def test_the_address_of_the_environment_is_looked_at_too(monkeypatch):

@@ -65,7 +65,7 @@ def export(
         raise InputError(f"{folder} is a file; give the name of a folder") from None
     weights, program, about = (folder / name for name in (WEIGHTS, FORWARD, ABOUT))
     write_weights(weights, result.params, model_state=result.model_state, recipe=recipe)
-    write_whole(program, made.artifact)
+    write_whole(program, bytes(made.artifact))
     said = {
         "recipe": recipe.to_dict(),
         "recipe_digest": recipe.digest(),

@@ -17,11 +17,18 @@ import jaxwd as wd
 from jaxwd.lab import Ledger, run_many
 from jaxwd.lab.engines import Silent
 from jaxwd.lab.engines.remote import Cluster, Rules
+from jaxwd.lab.engines.remote.cluster import _token
 from jaxwd.lab.engines.remote.driver import Driver
 
 pytest.importorskip("ray")
 
 from test_ray import GRID
+
+# Of Ray's own harness of several nodes, in its older versions.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture
@@ -29,6 +36,7 @@ def nodes(monkeypatch):
     """A head without room for workers, and two nodes with room for one each."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", _token())  # Ray remembers one a process
     from ray.cluster_utils import Cluster as Several
 
     cluster = Several(initialize_head=True, head_node_args={"num_cpus": 0})

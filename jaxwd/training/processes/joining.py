@@ -181,6 +181,11 @@ def is_first() -> bool:
 @atexit.register
 def _gone() -> None:
     """Who ends without leaving lets the others know at once, and does not wait."""
+    if _here is not None and not hasattr(sys, "last_value"):  # no error was told
+        sys.stderr.write(
+            f"error: process {_here.index} ended without leave(): the others end too; "
+            "call it when all is done, or write `with join(...):`\n"
+        )
     abandon(1)
 
 
