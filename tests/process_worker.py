@@ -64,7 +64,8 @@ def watched_writes(folder):
             return
         if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"):
             for name in given[:2]:
-                path = pathlib.Path(name) if isinstance(name, str) else None
+                named = isinstance(name, str | os.PathLike)
+                path = pathlib.Path(name) if named else None
                 if path is not None and path.is_relative_to(folder):
                     found.add(str(path.relative_to(folder)))
 

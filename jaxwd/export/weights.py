@@ -88,14 +88,23 @@ def write_weights(
     metadata = {"format": "jaxwd", **(about or {})}
     if recipe is not None:
         metadata |= {"recipe_digest": recipe.digest(), "recipe": str(recipe)}
+    try:
+        content = save(arrays, metadata=metadata)
+    except Exception:  # of several kinds, by type and version
+        _require_types(save, arrays)
+        raise
+    return write_whole(path, _in_order(content))
+
+
+def _require_types(save: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """Name the array that the format does not hold."""
     for name, array in arrays.items():
         try:
-            save({name: array[..., :0] if array.ndim else array})
-        except Exception:  # of several kinds, by type and version
+            save({name: array})
+        except Exception:
             raise InputError(
                 f"{name!r} is {array.dtype}, which safetensors does not hold; cast it first"
             ) from None
-    return write_whole(path, _in_order(save(arrays, metadata=metadata)))
 
 
 def write_whole(path: str | os.PathLike, content: bytes) -> pathlib.Path:

@@ -18,6 +18,7 @@ from jaxwd.training import checkpoint_arrays as arrays
 from jaxwd.training import checkpoint_files as files
 from jaxwd.training import checkpoint_seal as seal
 from jaxwd.training.checkpoint_paper import paper_of, require_same
+from jaxwd.training.processes import is_first
 from jaxwd.training.processes.agreed import answer_of_first
 from jaxwd.training.recipe import Recipe
 
@@ -122,7 +123,7 @@ class Checkpoints:
         together = arrays.small(leaves)
         paper = paper_of(step, leaves, progress, *self._about, together=together)
         writing = self.folder / f"{step}{files.WRITING}"
-        if _first():
+        if is_first():
             files.remove(writing)
             writing.mkdir()
         under_way = arrays.writing(writing / files.ARRAYS, leaves, together)
@@ -132,12 +133,12 @@ class Checkpoints:
         def finish() -> None:
             try:
                 under_way()
-                if _first():
+                if is_first():
                     files.commit(writing, paper)
                     files.prune(self.folder, self.keep)
             except BaseException as error:  # told at the next call
                 self._failed = files.in_plain_words(error, step, self.folder)
-                if _first():
+                if is_first():
                     files.remove(writing)
             finally:
                 ended.set()
@@ -235,19 +236,15 @@ class Checkpoints:
         return Saved(step, state, paper["progress"])
 
     def _set_aside(self, step: int, why: str) -> None:
-        if not _first():
+        if not is_first():
             return
         then = files.set_aside(self.folder, step)
         self._says(f"checkpoint {step} in {self.folder} is broken: {why}; {then}")
 
     def _prepare(self) -> None:
-        if not self._open and _first():
+        if not self._open and is_first():
             self._lock = files.prepare(self.folder)
         self._open = True
-
-
-def _first() -> bool:
-    return jax.process_index() == 0
 
 
 def _warn(message: str) -> None:

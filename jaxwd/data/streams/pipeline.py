@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxwd.data.splits import Split
 from jaxwd.data.streams.source import Source
-from jaxwd.errors import InputError, require
+from jaxwd.errors import InputError, nearest, require
 
 AHEAD = 16
 """Steps read ahead at most; grain looks at all of them for each step it gives."""
@@ -100,11 +100,9 @@ def shared(batch: int, process: int, processes: int) -> int:
     require("processes", processes, 1, whole=True)
     require("process", process, 0, processes - 1, whole=True)
     if batch % processes:
-        low = batch // processes * processes
-        nearest = " or ".join(str(n) for n in (low, low + processes) if n)
         raise InputError(
             f"batch_size={batch} does not divide over {processes} processes; nearest: "
-            f"{nearest}"
+            f"{nearest(batch, processes)}"
         )
     return batch // processes
 

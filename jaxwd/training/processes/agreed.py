@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxwd.errors import InputError
+from jaxwd.training.processes.joining import is_first
 
 
 def require_agreed(**given: object) -> None:
@@ -51,7 +52,7 @@ def answer_of_first(ask: Callable[[], int | None], about: str) -> int | None:
     from jax.experimental.multihost_utils import broadcast_one_to_all
 
     answer, refusal = None, None
-    if jax.process_index() == 0:
+    if is_first():
         try:
             answer = ask()
         except InputError as error:
