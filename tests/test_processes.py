@@ -359,9 +359,12 @@ processes.join('127.0.0.1:{port}', 2, 0)"""
         stderr=subprocess.PIPE,
         text=True,
     ) as first:
-        watch, _ = answer_the_roll(("127.0.0.1", port), 2, 1, 60, 9.0)
-        watch.close()
-        assert first.wait(20) == processes.LOST
+        try:
+            watch, _ = answer_the_roll(("127.0.0.1", port), 2, 1, 60, 9.0)
+            watch.close()
+            assert first.wait(20) == processes.LOST
+        finally:
+            first.kill()  # else the block would wait for it
         assert "process 1 of 2 is lost (its connection closed)" in first.stderr.read()
 
 
